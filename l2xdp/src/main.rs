@@ -1,0 +1,2 @@
+//! l2xdp: L2TPv3 Ethernet pseudowires in XDP and TC.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Network namespaces, the lab built of them, and the independent judges of the wire.

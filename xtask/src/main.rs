@@ -1,0 +1,2 @@
+//! `cargo xtask`: l2xdp's development commands.
+fn main() {}
