@@ -59,13 +59,13 @@ fn compile(workspace: &Path, out_dir: &Path) -> Result<PathBuf, String> {
     let toolchain = Toolchain::detect()?;
     println!("cargo::rerun-if-changed={}", toolchain.linker.display());
 
-    let arch = env::var("CARGO_CFG_TARGET_ARCH").map_err(|error| format!("CARGO_CFG_TARGET_ARCH: {error}"))?;
+    let arch =
+        env::var("CARGO_CFG_TARGET_ARCH").map_err(|error| format!("CARGO_CFG_TARGET_ARCH: {error}"))?;
     let target_dir = outer_target_dir(out_dir).join("ebpf");
     let mut cargo = toolchain.cargo("build", &arch, &target_dir);
-    let status = cargo
-        .current_dir(workspace)
-        .status()
-        .map_err(|error| format!("cannot run {cargo:?}: {error}; `cargo xtask setup` installs what it needs"))?;
+    let status = cargo.current_dir(workspace).status().map_err(|error| {
+        format!("cannot run {cargo:?}: {error}; `cargo xtask setup` installs what it needs")
+    })?;
     if !status.success() {
         println!("cargo::error=the eBPF programs do not compile; the compiler's messages are below");
         process::exit(1);

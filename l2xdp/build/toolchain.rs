@@ -53,8 +53,10 @@ impl Compiler {
     /// Where the compiler lives, if it is there at all.
     pub fn sysroot(self) -> Option<PathBuf> {
         match self {
-            Self::Nightly => output(Command::new("rustup").args(["run", "nightly", "rustc", "--print=sysroot"]))
-                .map(PathBuf::from),
+            Self::Nightly => {
+                output(Command::new("rustup").args(["run", "nightly", "rustc", "--print=sysroot"]))
+                    .map(PathBuf::from)
+            }
             Self::Debian => Some(PathBuf::from("/usr")),
         }
     }
@@ -87,7 +89,8 @@ pub struct Toolchain {
 impl Toolchain {
     /// The first compiler that is complete, or what is missing of each.
     pub fn detect() -> Result<Self, String> {
-        let mut missing = String::from("nothing here can compile the eBPF programs; `cargo xtask setup` mends it:");
+        let mut missing =
+            String::from("nothing here can compile the eBPF programs; `cargo xtask setup` mends it:");
         for compiler in Compiler::ALL {
             let installed = compiler.is_installed();
             match compiler.linker() {
