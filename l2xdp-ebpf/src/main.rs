@@ -1,4 +1,16 @@
+//! The TC and XDP programs of l2xdp: each finds a frame's session, has [`l2xdp_common`] rewrite the frame, counts
+//! it and redirects it.
+//!
+//! XDP comes first where a device has it; TC stands behind it and takes what XDP leaves ([`Reason::ToTc`]).
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
-//! l2xdp programs.
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
+
+#[cfg(target_arch = "bpf")]
+mod frame;
+#[cfg(target_arch = "bpf")]
+mod maps;
+#[cfg(target_arch = "bpf")]
+mod programs;

@@ -1,0 +1,160 @@
+//! From an L2TPv3 message to the frame inside.
+
+use crate::frame::Frame;
+use crate::inner;
+use crate::mss;
+use crate::reason::Reason;
+use crate::session::{RxSession, flag};
+use crate::wire::{
+    Be16, Be32, Eth, Ipv4, L2tpUdp, Outer4, Outer6, Tail, Tailed4, Tailed6, Udp, ethertype, protocol,
+};
+use core::mem::offset_of;
+
+/// The map of receiving sessions.
+pub trait Sessions {
+    /// The session with this id of ours.
+    fn rx(&self, session_id: Be32) -> Option<&RxSession>;
+    /// Does a tunnel of ours use this UDP port?
+    fn is_tunnel_port(&self, port: Be16) -> bool;
+}
+
+/// The session a packet is for. The packet is only read.
+///
+/// # Errors
+/// Every reason to leave it to the kernel.
+#[inline(always)]
+pub fn find<'s, F: Frame, S: Sessions>(frame: &F, sessions: &'s S) -> Result<&'s RxSession, Reason> {
+    if frame.detached_tags() != 0 {
+        return Err(Reason::NotOurs); // another VLAN of the WAN device
+    }
+    let ethertype = frame.header::<Eth>(0).map_err(|_| Reason::NotOurs)?.ethertype;
+    if ethertype == ethertype::IPV4 {
+        let outer = frame.header::<Outer4>(0).map_err(|_| Reason::NotOurs)?;
+        let ip = &outer.ip;
+        if ip.protocol != protocol::UDP || ip.version_ihl >> 4 != 4 {
+            return Err(Reason::NotOurs);
+        }
+        if ip.version_ihl != Ipv4::VERSION_IHL {
+            return Err(Reason::IpOptions);
+        }
+        if ip.is_fragment() {
+            return Err(Reason::Fragment);
+        }
+        let rx = session(&outer.udp, &outer.l2tp, sessions)?;
+        let same = !rx.has(flag::IPV6) && ip.src == rx.remote[0] && ip.dst == rx.local[0];
+        return if same { Ok(rx) } else { Err(ours(&outer.udp, sessions, Reason::Peer)) };
+    }
+    if ethertype == ethertype::IPV6 {
+        let outer = frame.header::<Outer6>(0).map_err(|_| Reason::NotOurs)?;
+        let ip = &outer.ip;
+        if ip.next_header == protocol::IPV6_FRAGMENT {
+            return Err(Reason::Fragment);
+        }
+        if ip.next_header != protocol::UDP {
+            return Err(Reason::NotOurs);
+        }
+        let rx = session(&outer.udp, &outer.l2tp, sessions)?;
+        let same = rx.has(flag::IPV6) && ip.src == rx.remote && ip.dst == rx.local;
+        return if same { Ok(rx) } else { Err(ours(&outer.udp, sessions, Reason::Peer)) };
+    }
+    Err(Reason::NotOurs)
+}
+
+/// RFC 3931 §4.1.2.1: T bit, version, session id; then the peer's port.
+#[inline(always)]
+fn session<'s, S: Sessions>(udp: &Udp, l2tp: &L2tpUdp, sessions: &'s S) -> Result<&'s RxSession, Reason> {
+    if l2tp.is_control() {
+        return Err(ours(udp, sessions, Reason::Control));
+    }
+    if !l2tp.is_v3() {
+        return Err(ours(udp, sessions, Reason::Version));
+    }
+    let Some(rx) = sessions.rx(l2tp.session_id) else {
+        return Err(ours(udp, sessions, Reason::NoSession));
+    };
+    if udp.dst != rx.udp_sport || udp.src != rx.udp_dport {
+        return Err(ours(udp, sessions, Reason::Peer));
+    }
+    Ok(rx)
+}
+
+/// What is not for a tunnel's port was never ours, whatever it looks like.
+#[cold]
+#[inline(always)]
+fn ours<S: Sessions>(udp: &Udp, sessions: &S, reason: Reason) -> Reason {
+    if sessions.is_tunnel_port(udp.dst) { reason } else { Reason::NotOurs }
+}
+
+/// Takes the outer headers off a packet that [`find`] found to be of this session.
+///
+/// # Errors
+/// Before the point of no return the packet is untouched. After it, only [`Reason::Room`] and [`Reason::Short`]
+/// are possible.
+#[inline(always)]
+pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<(), Reason> {
+    if frame.segment_len() != 0 {
+        return Err(Reason::Gso);
+    }
+    let end = if rx.has(flag::IPV6) { end6(frame, rx)? } else { end4(frame, rx)? };
+    let outer_len = usize::from(rx.outer_len);
+    if end > frame.len() || end < outer_len + Eth::LEN {
+        return Err(Reason::Length);
+    }
+    if frame.is_bare() {
+        if rx.has(flag::VIA_TC) {
+            return Err(Reason::ToTc);
+        }
+        if rx.has(flag::UNFINISHED)
+            && let Ok(Some(l4)) = inner::transport(frame, outer_len)
+            && l4.is_unfinished(frame).unwrap_or(false)
+        {
+            return Err(Reason::ToTc);
+        }
+    }
+
+    // The point of no return.
+    if end < frame.len() {
+        // Padding of a short Ethernet frame, or whatever else came behind the datagram.
+        frame.truncate(end)?;
+    }
+    frame.shrink_head(outer_len)?;
+    if let Ok(Some(l4)) = inner::transport(frame, 0) {
+        // A SYN cut short within its options is no reason to keep it.
+        let _ = mss::clamp(frame, &rx.clamp, &l4, l4.network.tags);
+    }
+    if rx.has(flag::RETAG) {
+        frame.push_tag(rx.vlan)?;
+    }
+    Ok(())
+}
+
+/// Where the message ends over IPv4, its cookie found right.
+#[inline(always)]
+fn end4<F: Frame>(frame: &F, rx: &RxSession) -> Result<usize, Reason> {
+    let outer = frame.header::<Tailed4>(0).map_err(|_| Reason::Length)?;
+    let udp_len = usize::from(outer.base.udp.len.get());
+    if udp_len + Ipv4::LEN > usize::from(outer.base.ip.total_len.get()) {
+        return Err(Reason::Length);
+    }
+    check_cookie(&outer.tail, rx)?;
+    Ok(offset_of!(Outer4, udp) + udp_len)
+}
+
+/// Where the message ends over IPv6, its cookie found right.
+#[inline(always)]
+fn end6<F: Frame>(frame: &F, rx: &RxSession) -> Result<usize, Reason> {
+    let outer = frame.header::<Tailed6>(0).map_err(|_| Reason::Length)?;
+    let udp_len = usize::from(outer.base.udp.len.get());
+    if udp_len > usize::from(outer.base.ip.payload_len.get()) {
+        return Err(Reason::Length);
+    }
+    check_cookie(&outer.tail, rx)?;
+    Ok(offset_of!(Outer6, udp) + udp_len)
+}
+
+/// RFC 3931 §4.1: the cookie must match. All words are compared, wherever the first difference is.
+#[inline(always)]
+fn check_cookie(tail: &Tail, rx: &RxSession) -> Result<(), Reason> {
+    let difference = |word: usize| (tail[word].raw() ^ rx.cookie[word].raw()) & rx.cookie_mask[word].raw();
+    if difference(0) | difference(1) != 0 { Err(Reason::Cookie) } else { Ok(()) }
+}

@@ -1,0 +1,228 @@
+//! From a frame to an L2TPv3 message.
+
+use crate::checksum;
+use crate::frame::Frame;
+use crate::inner::{self, Transport};
+use crate::mss;
+use crate::reason::Reason;
+use crate::session::{AttachKey, TxSession, flag};
+use crate::wire::{Be16, Eth, Ipv4, Ipv6, Outer4, Outer6, Tail, Tailed4, Tailed6, Udp, Vlan, protocol};
+use bytemuck::{Pod, Zeroable};
+use core::mem::offset_of;
+
+/// The map of transmitting sessions.
+pub trait Attachments {
+    /// The session that takes frames from there.
+    fn tx(&self, key: &AttachKey) -> Option<&TxSession>;
+}
+
+/// The session of a frame that came in on a device: the one for all VLANs, or the one for the frame's.
+///
+/// # Errors
+/// [`Reason::NoAttachment`] if there is neither.
+#[inline(always)]
+pub fn find<'a, F: Frame, A: Attachments>(
+    frame: &F,
+    ifindex: u32,
+    attachments: &'a A,
+) -> Result<&'a TxSession, Reason> {
+    if let Some(tx) = attachments.tx(&AttachKey { ifindex, vlan: AttachKey::ALL_VLANS }) {
+        return Ok(tx);
+    }
+    let tci = frame.outer_tag().ok_or(Reason::NoAttachment)?;
+    let vlan = u32::from(tci & Vlan::ID_MASK);
+    attachments.tx(&AttachKey { ifindex, vlan }).ok_or(Reason::NoAttachment)
+}
+
+/// Puts the outer headers of a session before a frame.
+///
+/// # Errors
+/// Before the point of no return the frame is untouched, but for a lowered MSS. After it, only
+/// [`Reason::Room`] and [`Reason::Short`] are possible.
+#[inline(always)]
+pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<(), Reason> {
+    if frame.is_bare() && tx.has(flag::VIA_TC) {
+        return Err(Reason::ToTc);
+    }
+    if tx.ifindex == 0 {
+        return Err(Reason::NoRoute);
+    }
+    // A frame too short for what its headers promise is carried as it is: the peer's business, not ours.
+    let l4 = inner::transport(frame, 0).ok().flatten();
+    let popped = if tx.has(flag::RETAG) { Vlan::LEN } else { 0 };
+    check_size(frame, tx, l4.as_ref(), popped)?;
+    let unfinished = match &l4 {
+        Some(l4) if tx.flags & (flag::UNFINISHED | flag::CHECKSUM) != 0 => {
+            l4.is_unfinished(frame).unwrap_or(false)
+        }
+        _ => false,
+    };
+    if unfinished && frame.is_bare() && tx.has(flag::UNFINISHED) {
+        return Err(Reason::ToTc);
+    }
+    let tos = if tx.has(flag::TOS_INHERIT) { inner_dscp(frame) } else { 0 };
+    if let Some(l4) = &l4 {
+        // A SYN cut short within its options is no reason to keep it.
+        let _ = mss::clamp(frame, &tx.clamp, l4, l4.network.tags.saturating_sub(popped));
+    }
+    // What the checksum of an unfinished segment will make of it, and where the segment begins in the inner frame.
+    let promised = match &l4 {
+        Some(l4) if unfinished => {
+            Some((l4.offset + frame.detached_tags() - popped, !l4.pseudo_header(frame)?))
+        }
+        _ => None,
+    };
+    let inner_len = frame.len() - popped;
+
+    // The point of no return.
+    if tx.has(flag::RETAG) {
+        frame.pop_tag()?;
+    }
+    let outer_len = usize::from(tx.outer_len);
+    frame.make_room(outer_len, tx.has(flag::IPV6))?;
+    let total = outer_len - Eth::LEN + inner_len;
+    if tx.has(flag::IPV6) {
+        write6(frame, tx, total, tos)?
+    } else {
+        write4(frame, tx, total, tos)?
+    }
+    if tx.has(flag::CHECKSUM) {
+        write_checksum(frame, tx, outer_len + inner_len, promised)?;
+    }
+    Ok(())
+}
+
+/// Does it fit the path? A super-packet is as long as the packets it will be split into.
+#[inline(always)]
+fn check_size<F: Frame>(
+    frame: &F,
+    tx: &TxSession,
+    l4: Option<&Transport>,
+    popped: usize,
+) -> Result<(), Reason> {
+    let len = match (frame.segment_len(), l4) {
+        (0, _) => frame.len(),
+        // The kernel does not give each packet of a super-packet an outer checksum of its own.
+        (segment, Some(l4)) if !tx.has(flag::CHECKSUM) => l4.headers_len(frame)? + segment,
+        _ => return Err(Reason::GsoTx),
+    };
+    if len < Eth::LEN + popped {
+        return Err(Reason::Short);
+    }
+    if len - popped > usize::from(tx.max_inner) {
+        return Err(Reason::TooBig);
+    }
+    Ok(())
+}
+
+/// The inner packet's DSCP in the place it has in a TOS byte; 0 for what is not IP. The ECN bits stay clear: a mark
+/// set on the way would be lost at the far end, which RFC 6040 §4.1 forbids.
+#[inline(always)]
+fn inner_dscp<F: Frame>(frame: &F) -> u8 {
+    const DSCP: u8 = 0xfc;
+    let Ok(Some(network)) = inner::network(frame, 0) else { return 0 };
+    let tos = if network.ipv6 {
+        frame.header::<Ipv6>(network.offset).map(Ipv6::class)
+    } else {
+        frame.header::<Ipv4>(network.offset).map(|ip| ip.tos)
+    };
+    tos.unwrap_or(0) & DSCP
+}
+
+#[inline(always)]
+fn write4<F: Frame>(frame: &mut F, tx: &TxSession, total: usize, tos: u8) -> Result<(), Reason> {
+    let from = tx.outer4();
+    let to = frame.header_mut::<Tailed4>(0)?;
+    copy4(&mut to.base, &from.base);
+    copy_tail(&mut to.tail, &from.tail, tx.tail_words);
+    // Super-packets may be longer than the field: it is written anew for each packet they are split into.
+    let total = total as u16;
+    let ip = &mut to.base.ip;
+    let sum = u32::from(!from.base.ip.checksum.get()) + u32::from(total) + u32::from(tos);
+    ip.checksum = Be16::new(!checksum::fold(sum));
+    ip.tos |= tos;
+    ip.total_len = Be16::new(total);
+    to.base.udp.len = Be16::new(total.wrapping_sub(Ipv4::LEN as u16));
+    Ok(())
+}
+
+#[inline(always)]
+fn write6<F: Frame>(frame: &mut F, tx: &TxSession, total: usize, tos: u8) -> Result<(), Reason> {
+    let from = tx.outer6();
+    let to = frame.header_mut::<Tailed6>(0)?;
+    copy6(&mut to.base, &from.base);
+    copy_tail(&mut to.tail, &from.tail, tx.tail_words);
+    let len = Be16::new((total - Ipv6::LEN) as u16);
+    if tos != 0 {
+        to.base.ip.version_class_flow = Ipv6::version_class(tos);
+    }
+    to.base.ip.payload_len = len;
+    to.base.udp.len = len;
+    Ok(())
+}
+
+/// The outer UDP checksum, over everything from the UDP header to the end at byte `end`.
+///
+/// `promised`: the inner segment from this offset on is unfinished, but will have this sum when it is, because a
+/// finished segment and its pseudo-header sum to zero (the kernel's `lco_csum`).
+#[inline(always)]
+fn write_checksum<F: Frame>(
+    frame: &mut F,
+    tx: &TxSession,
+    end: usize,
+    promised: Option<(usize, u16)>,
+) -> Result<(), Reason> {
+    let (udp, pseudo) = if tx.has(flag::IPV6) {
+        let ip = frame.header::<Outer6>(0)?.ip;
+        (offset_of!(Outer6, udp), checksum::pseudo6(&ip.src, &ip.dst, protocol::UDP, ip.payload_len.get()))
+    } else {
+        let ip = frame.header::<Outer4>(0)?.ip;
+        let len = ip.total_len.get().wrapping_sub(Ipv4::LEN as u16);
+        (offset_of!(Outer4, udp), checksum::pseudo4(ip.src, ip.dst, protocol::UDP, len))
+    };
+    let (summed, rest) = match promised {
+        Some((offset, sum)) => (usize::from(tx.outer_len) + offset, sum),
+        None => (end, 0),
+    };
+    let sum = frame.sum(udp, summed - udp)?;
+    let sum = checksum::fold(u32::from(sum) + u32::from(pseudo) + u32::from(rest));
+    // RFC 768: a checksum of zero is sent as all ones.
+    let checksum = if sum == u16::MAX { sum } else { !sum };
+    frame.header_mut::<Udp>(udp)?.checksum = Be16::new(checksum);
+    Ok(())
+}
+
+/// Copies headers by words of eight bytes. A plain assignment of a struct of alignment 1 becomes a call of `memcpy`
+/// on this target, which copies byte by byte.
+macro_rules! copy_by_words {
+    ($name:ident, $headers:ty, $count:literal: $($word:literal)+; $($rest:ident: $len:literal),+) => {
+        #[inline(always)]
+        fn $name(to: &mut $headers, from: &$headers) {
+            #[derive(Clone, Copy, Pod, Zeroable)]
+            #[repr(C)]
+            struct Words {
+                words: [[u8; 8]; $count],
+                $($rest: [u8; $len]),+
+            }
+            let to: &mut Words = bytemuck::must_cast_mut(to);
+            let from: &Words = bytemuck::must_cast_ref(from);
+            $(to.words[$word] = from.words[$word];)+
+            $(to.$rest = from.$rest;)+
+        }
+    };
+}
+copy_by_words!(copy4, Outer4, 6: 0 1 2 3 4 5; last: 2);
+copy_by_words!(copy6, Outer6, 8: 0 1 2 3 4 5 6 7; four: 4, last: 2);
+
+#[inline(always)]
+fn copy_tail(to: &mut Tail, from: &Tail, words: u8) {
+    if words > 0 {
+        to[0] = from[0];
+    }
+    if words > 1 {
+        to[1] = from[1];
+    }
+    if words > 2 {
+        to[2] = from[2];
+    }
+}

@@ -1,0 +1,149 @@
+//! What the programs' maps hold: everything about a session that a packet needs, worked out beforehand.
+//!
+//! The loader writes these from a [`Pseudowire`](crate::pseudowire::Pseudowire) and a resolved path; the programs
+//! only read them.
+
+use crate::wire::{Be16, Be32, MAX_OUTER_LEN, Tailed4, Tailed6};
+use bytemuck::{Pod, Zeroable};
+
+/// Key of the map of transmitting sessions: where a frame comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+#[repr(C)]
+pub struct AttachKey {
+    /// The device the program runs on.
+    pub ifindex: u32,
+    /// VLAN id, or [`ALL_VLANS`](Self::ALL_VLANS).
+    pub vlan: u32,
+}
+
+impl AttachKey {
+    /// A session that takes every frame of its device, tagged or not.
+    pub const ALL_VLANS: u32 = u32::MAX;
+}
+
+/// The largest MSS a TCP SYN may offer, in bytes. All zero: the clamp is off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Clamp {
+    /// Over IPv4.
+    pub ipv4: u16,
+    /// Over IPv6.
+    pub ipv6: u16,
+    /// Ones where the bytes of the inner frame's tags come off the limit, zeros where it is fixed.
+    pub tag_mask: u16,
+}
+
+/// Bits of [`TxSession::flags`] and [`RxSession::flags`].
+pub mod flag {
+    /// The underlay is IPv6.
+    pub const IPV6: u32 = 1 << 0;
+    /// Sent: with an outer UDP checksum.
+    pub const CHECKSUM: u32 = 1 << 1;
+    /// Sent: the outer DSCP is the inner packet's.
+    pub const TOS_INHERIT: u32 = 1 << 2;
+    /// Sent and received: XDP leaves this session's frames to TC.
+    pub const VIA_TC: u32 = 1 << 3;
+    /// Sent and received: frames come from a device without hardware (veth), so that TCP and UDP checksums may
+    /// not be finished; XDP leaves those to TC.
+    pub const UNFINISHED: u32 = 1 << 4;
+    /// Sent: the outermost tag comes off. Received: [`RxSession::vlan`](super::RxSession::vlan) goes on.
+    pub const RETAG: u32 = 1 << 5;
+    /// Received: TC delivers to its output as if the frame had come in there.
+    pub const INGRESS: u32 = 1 << 6;
+}
+
+/// What it takes to send: looked up by [`AttachKey`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct TxSession {
+    /// The WAN device; 0 while there is no route or no next hop.
+    pub ifindex: u32,
+    /// Index of the session's counters.
+    pub slot: u32,
+    /// See [`flag`].
+    pub flags: u32,
+    /// The longest inner frame the path takes, in bytes from the destination MAC.
+    pub max_inner: u16,
+    /// For TCP SYNs on their way out.
+    pub clamp: Clamp,
+    /// From the outer destination MAC to the inner one, in bytes.
+    pub outer_len: u8,
+    /// Words of [`Tail`](crate::wire::Tail) that are header.
+    pub tail_words: u8,
+    /// Zero.
+    pub pad: [u8; 2],
+    /// The outer headers, finished but for their lengths: those are 0, and the IPv4 checksum is over that.
+    pub template: [u8; MAX_OUTER_LEN],
+    /// Zero.
+    pub pad_end: [u8; 6],
+}
+
+impl TxSession {
+    /// Are all bits of `flag` set?
+    #[inline(always)]
+    pub fn has(&self, flag: u32) -> bool {
+        self.flags & flag == flag
+    }
+
+    /// The outer headers over IPv4.
+    #[inline(always)]
+    pub fn outer4(&self) -> &Tailed4 {
+        &bytemuck::must_cast_ref::<_, Template4>(&self.template).headers
+    }
+
+    /// The outer headers over IPv6.
+    #[inline(always)]
+    pub fn outer6(&self) -> &Tailed6 {
+        bytemuck::must_cast_ref(&self.template)
+    }
+}
+
+/// [`TxSession::template`] over IPv4.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Template4 {
+    pub(crate) headers: Tailed4,
+    pub(crate) rest: [u8; MAX_OUTER_LEN - Tailed4::LEN],
+}
+
+/// What it takes to receive: looked up by our session id, in network order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct RxSession {
+    /// Our address; IPv4 in the first word.
+    pub local: [Be32; 4],
+    /// The peer's address; IPv4 in the first word.
+    pub remote: [Be32; 4],
+    /// The cookie we require.
+    pub cookie: [Be32; 2],
+    /// Ones in the words of it that are there.
+    pub cookie_mask: [Be32; 2],
+    /// Our port.
+    pub udp_sport: Be16,
+    /// The peer's port.
+    pub udp_dport: Be16,
+    /// Index of the session's counters.
+    pub slot: u32,
+    /// See [`flag`].
+    pub flags: u32,
+    /// Where XDP sends the inner frame.
+    pub xdp_ifindex: u32,
+    /// Where TC sends the inner frame, see [`flag::INGRESS`].
+    pub tc_ifindex: u32,
+    /// The tag of a session of one VLAN, see [`flag::RETAG`].
+    pub vlan: u16,
+    /// For TCP SYNs on their way in.
+    pub clamp: Clamp,
+    /// From the outer destination MAC to the inner one, in bytes.
+    pub outer_len: u8,
+    /// Zero.
+    pub pad: [u8; 3],
+}
+
+impl RxSession {
+    /// Are all bits of `flag` set?
+    #[inline(always)]
+    pub fn has(&self, flag: u32) -> bool {
+        self.flags & flag == flag
+    }
+}

@@ -1,0 +1,45 @@
+//! L2TPv3 data messages over UDP (RFC 3931 §4.1.2.1).
+
+use super::{Be16, Be32};
+use bytemuck::{Pod, Zeroable};
+
+/// What an L2TPv3 data message over UDP starts with. Cookie and L2-specific sublayer follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct L2tpUdp {
+    /// T bit, reserved bits, version (RFC 3931 Figure 4.1.2.1).
+    pub flags: Be16,
+    /// Sent as 0, ignored on receipt.
+    pub reserved: Be16,
+    /// The **receiver's** session id.
+    pub session_id: Be32,
+}
+
+impl L2tpUdp {
+    /// 8 bytes.
+    pub const LEN: usize = size_of::<Self>();
+    /// The first 16 bits of a data message.
+    pub const DATA: Be16 = Be16::new(0x0003);
+    /// Set in control messages (T bit).
+    const CONTROL: Be16 = Be16::new(0x8000);
+    /// The bits that hold the version.
+    const VERSION: Be16 = Be16::new(0x000f);
+
+    /// A control message: the business of the tunnel's socket.
+    #[inline(always)]
+    pub fn is_control(&self) -> bool {
+        self.flags.raw() & Self::CONTROL.raw() != 0
+    }
+
+    /// Version 3. Other bits are "reserved, ignored on receipt".
+    #[inline(always)]
+    pub fn is_v3(&self) -> bool {
+        self.flags.raw() & Self::VERSION.raw() == Self::DATA.raw()
+    }
+}
+
+/// The default L2-specific sublayer (RFC 3931 §4.6) of an unsequenced session: S bit clear, sequence number 0.
+pub const L2SPEC_DEFAULT: Be32 = Be32::new(0);
+
+/// A cookie of up to two words and an L2-specific sublayer of one.
+pub const MAX_TAIL_WORDS: usize = 3;

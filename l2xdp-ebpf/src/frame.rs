@@ -1,0 +1,488 @@
+//! The two packet buffers of the kernel. All `unsafe` access to packets is in this file.
+
+use aya_ebpf::bindings::bpf_adj_room_mode::BPF_ADJ_ROOM_MAC;
+use aya_ebpf::bindings::{
+    __sk_buff, BPF_F_ADJ_ROOM_ENCAP_L2_ETH, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6,
+    BPF_F_ADJ_ROOM_ENCAP_L4_UDP, BPF_F_ADJ_ROOM_FIXED_GSO, xdp_md,
+};
+use aya_ebpf::helpers::{
+    bpf_csum_diff, bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_head, bpf_skb_change_tail,
+    bpf_skb_pull_data, bpf_skb_vlan_pop, bpf_skb_vlan_push, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
+};
+use aya_ebpf::programs::{TcContext, XdpContext};
+use bytemuck::Pod;
+use core::arch::asm;
+use l2xdp_common::wire::{Be16, Be32, Eth, Ipv6, Tailed6, Vlan, ethertype};
+use l2xdp_common::{Frame, Reason, checksum};
+
+/// No header begins further into a frame: outer headers, two tags, an IPv4 header with options, TCP options.
+const MAX_OFFSET: usize = 256;
+
+/// The bytes that can be reached directly. Addresses, so that arithmetic on them stays arithmetic.
+#[derive(Clone, Copy)]
+struct Linear {
+    data: usize,
+    end: usize,
+}
+
+impl Linear {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.end - self.data
+    }
+
+    #[inline(always)]
+    fn at<T: Pod>(&self, offset: usize) -> Result<*mut T, Reason> {
+        const { assert!(align_of::<T>() == 1) };
+        // Folds away for a constant; otherwise the verifier wants a small known maximum.
+        if offset > MAX_OFFSET {
+            return Err(Reason::Short);
+        }
+        self.checked(offset, size_of::<T>()).map(|address| address as *mut T)
+    }
+
+    /// The address of byte `offset`, if `len` bytes from there are within the packet.
+    #[inline(always)]
+    fn checked(&self, offset: usize, len: usize) -> Result<usize, Reason> {
+        let address = self.data + offset;
+        if address + len > hide(self.end) { Err(Reason::Short) } else { Ok(address) }
+    }
+}
+
+/// The same value, but the compiler does not know. From a passed check at one offset it would infer that a check at
+/// a lower one must pass and remove it; the verifier can't follow that where the offset is not a constant. Not an
+/// empty `asm`: two lines of BTF would share an instruction, which the kernel refuses.
+#[inline(always)]
+fn hide(mut value: usize) -> usize {
+    // SAFETY: `r = r`.
+    unsafe { asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// Sums the first `len` bytes of chunks of `N` bytes (a multiple of 4), from `offset` on.
+#[inline(always)]
+fn sum_chunks<const N: usize>(
+    linear: &Linear,
+    offset: &mut usize,
+    len: &mut usize,
+    sum: &mut u32,
+    turns: usize,
+) -> Result<(), Reason> {
+    for _ in 0..turns {
+        if *len < N {
+            break;
+        }
+        if *offset > MAX_SUMMED {
+            return Err(Reason::Short);
+        }
+        let chunk = linear.checked(*offset, N)?;
+        // SAFETY: the chunk is within the packet, just checked.
+        *sum = unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, chunk as *mut u32, N as u32, *sum) } as u32;
+        *offset += N;
+        *len -= N;
+    }
+    Ok(())
+}
+
+/// The longest frame whose checksum can be computed, in bytes.
+const MAX_SUMMED: usize = 10_240;
+
+impl Linear {
+    /// See [`Frame::sum`].
+    #[inline(always)]
+    fn sum(&self, mut offset: usize, mut len: usize) -> Result<u16, Reason> {
+        let mut sum = 0;
+        sum_chunks::<256>(self, &mut offset, &mut len, &mut sum, MAX_SUMMED / 256)?;
+        sum_chunks::<32>(self, &mut offset, &mut len, &mut sum, 256 / 32)?;
+        sum_chunks::<4>(self, &mut offset, &mut len, &mut sum, 32 / 4)?;
+        // `bpf_csum_diff` sums in native order, which on a little-endian machine is the swapped sum.
+        let mut sum = u32::from(Be16(checksum::fold(sum).to_ne_bytes()).get());
+        if offset > MAX_SUMMED {
+            return Err(Reason::Short);
+        }
+        if len >= 2 {
+            let word = self.checked(offset, 2)?;
+            // SAFETY: within the packet, just checked.
+            sum += u32::from(unsafe { *(word as *const Be16) }.get());
+            offset += 2;
+            len -= 2;
+        }
+        if len == 1 {
+            let byte = self.checked(offset, 1)?;
+            // SAFETY: within the packet, just checked.
+            sum += u32::from(unsafe { *(byte as *const u8) }) << 8;
+        }
+        Ok(checksum::fold(sum))
+    }
+}
+
+/// The bare frame of an XDP program.
+pub struct XdpFrame {
+    ctx: *mut xdp_md,
+    linear: Linear,
+}
+
+impl XdpFrame {
+    /// The frame of a program's context.
+    #[inline(always)]
+    pub fn new(ctx: &XdpContext) -> Self {
+        Self { ctx: ctx.ctx, linear: Self::linear(ctx.ctx) }
+    }
+
+    #[inline(always)]
+    fn linear(ctx: *mut xdp_md) -> Linear {
+        // SAFETY: the kernel's context, valid while the program runs.
+        let data = unsafe { (*ctx).data } as usize;
+        // SAFETY: as above.
+        let end = unsafe { (*ctx).data_end } as usize;
+        Linear { data, end }
+    }
+
+    #[inline(always)]
+    fn moved(&mut self, error: i64) -> Result<(), Reason> {
+        if error != 0 {
+            return Err(Reason::Room);
+        }
+        self.linear = Self::linear(self.ctx);
+        Ok(())
+    }
+}
+
+impl Frame for XdpFrame {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.linear.len()
+    }
+
+    #[inline(always)]
+    fn header<T: Pod>(&self, offset: usize) -> Result<&T, Reason> {
+        // SAFETY: `at` has checked the bounds; any bytes are a `T`, and its alignment is 1.
+        Ok(unsafe { &*self.linear.at(offset)? })
+    }
+
+    #[inline(always)]
+    fn header_mut<T: Pod>(&mut self, offset: usize) -> Result<&mut T, Reason> {
+        // SAFETY: as above, and `&mut self` keeps every other reference away.
+        Ok(unsafe { &mut *self.linear.at(offset)? })
+    }
+
+    #[inline(always)]
+    fn prepend(&mut self, n: usize) -> Result<(), Reason> {
+        // SAFETY: the pointers from before are replaced by `moved`.
+        let error = unsafe { bpf_xdp_adjust_head(self.ctx, -(n as i32)) };
+        self.moved(error)
+    }
+
+    #[inline(always)]
+    fn shrink_head(&mut self, n: usize) -> Result<(), Reason> {
+        // SAFETY: as above.
+        let error = unsafe { bpf_xdp_adjust_head(self.ctx, n as i32) };
+        self.moved(error)
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, len: usize) -> Result<(), Reason> {
+        // SAFETY: as above.
+        let error = unsafe { bpf_xdp_adjust_tail(self.ctx, len as i32 - self.len() as i32) };
+        self.moved(error)
+    }
+
+    #[inline(always)]
+    fn sum(&mut self, offset: usize, len: usize) -> Result<u16, Reason> {
+        self.linear.sum(offset, len)
+    }
+
+    #[inline(always)]
+    fn update_checksum(&mut self, offset: usize, old: Be16, new: Be16) -> Result<(), Reason> {
+        let at = self.header_mut::<Be16>(offset)?;
+        *at = checksum::replace(*at, old, new);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn is_bare(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn segment_len(&self) -> usize {
+        0
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> u32 {
+        1
+    }
+
+    #[inline(always)]
+    fn detached_tags(&self) -> usize {
+        0
+    }
+}
+
+/// The socket buffer of a TC program.
+pub struct TcFrame {
+    skb: *mut __sk_buff,
+    linear: Linear,
+}
+
+macro_rules! skb_field {
+    ($self:ident.$field:ident) => {
+        // SAFETY: the kernel's context, valid while the program runs.
+        unsafe { (*$self.skb).$field }
+    };
+}
+
+impl TcFrame {
+    /// The headers of a frame may lie in fragments; this many bytes are made linear: outer headers with a tail, two
+    /// tags, the longest IPv4 header, a TCP header with options.
+    const HEADERS: usize = Tailed6::LEN + Eth::LEN + 2 * Vlan::LEN + 60 + 60;
+    /// More tags than anyone stacks.
+    const MAX_TAGS: usize = 3;
+
+    /// The frame of a program's context.
+    #[inline(always)]
+    pub fn new(ctx: &TcContext) -> Self {
+        let skb = ctx.skb.skb;
+        let mut frame = Self { skb, linear: Self::linear(skb) };
+        frame.pull((skb_field!(frame.len) as usize).min(Self::HEADERS));
+        frame
+    }
+
+    /// The device the program runs on.
+    #[inline(always)]
+    pub fn ifindex(&self) -> u32 {
+        skb_field!(self.ifindex)
+    }
+
+    /// Makes the first `len` bytes linear, if they are not; where that fails, bounds checks will say so.
+    #[inline(always)]
+    fn pull(&mut self, len: usize) {
+        if self.linear.len() < len {
+            // SAFETY: the pointers from before are replaced.
+            unsafe { bpf_skb_pull_data(self.skb, len as u32) };
+            self.linear = Self::linear(self.skb);
+        }
+    }
+
+    #[inline(always)]
+    fn linear(skb: *mut __sk_buff) -> Linear {
+        // SAFETY: the kernel's context, valid while the program runs.
+        let data = unsafe { (*skb).data } as usize;
+        // SAFETY: as above.
+        let end = unsafe { (*skb).data_end } as usize;
+        Linear { data, end }
+    }
+
+    #[inline(always)]
+    fn moved(&mut self, error: i64) -> Result<(), Reason> {
+        self.linear = Self::linear(self.skb);
+        if error != 0 { Err(Reason::Room) } else { Ok(()) }
+    }
+
+    /// `skb->protocol`: what the kernel believes follows the Ethernet header.
+    #[inline(always)]
+    fn protocol(&self) -> u32 {
+        skb_field!(self.protocol)
+    }
+
+    #[inline(always)]
+    fn has_detached_tag(&self) -> bool {
+        skb_field!(self.vlan_present) != 0
+    }
+
+    /// Takes all tags off, from beside the bytes and from the bytes, outermost first.
+    #[inline(always)]
+    fn take_tags(&mut self, tags: &mut [[Be16; 2]; Self::MAX_TAGS]) -> Result<usize, Reason> {
+        let mut count = 0;
+        for tag in tags.iter_mut() {
+            if !self.has_detached_tag() {
+                // The kernel takes the next tag out of the bytes when it pops the one beside them: what is left
+                // in the bytes here is a frame that came with its first tag there.
+                let protocol = Be16((self.protocol() as u16).to_ne_bytes());
+                if !Vlan::is_tag(protocol) {
+                    break;
+                }
+                *tag = [protocol, self.header::<Vlan>(Eth::LEN)?.tci];
+            } else {
+                *tag = [
+                    Be16((skb_field!(self.vlan_proto) as u16).to_ne_bytes()),
+                    Be16::new(skb_field!(self.vlan_tci) as u16),
+                ];
+            }
+            self.pop_tag()?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Room between Ethernet and IP header. The kernel learns where the inner headers begin, and so can split a
+    /// super-packet later. Only for frames it believes to be IP.
+    #[inline(always)]
+    fn insert(&mut self, n: usize, inner_eth_len: usize, ipv6: bool) -> bool {
+        let protocol = Be16((self.protocol() as u16).to_ne_bytes());
+        if protocol != ethertype::IPV4 && protocol != ethertype::IPV6 {
+            return false;
+        }
+        let l3 = if ipv6 { BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 } else { BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 };
+        let flags = BPF_F_ADJ_ROOM_FIXED_GSO | l3 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
+        // BPF_F_ADJ_ROOM_ENCAP_L2(len)
+        let flags = u64::from(flags) | (inner_eth_len as u64) << 56;
+        self.adjust_room(n as i32, flags).is_ok()
+    }
+
+    #[inline(always)]
+    fn adjust_room(&mut self, by: i32, flags: u64) -> Result<(), Reason> {
+        // SAFETY: the pointers from before are replaced by `moved`.
+        let error = unsafe { bpf_skb_adjust_room(self.skb, by, BPF_ADJ_ROOM_MAC, flags) };
+        self.moved(error)
+    }
+
+    #[inline(always)]
+    fn change_tail(&mut self, len: usize) -> Result<(), Reason> {
+        // SAFETY: the pointers from before are replaced by `moved`.
+        let error = unsafe { bpf_skb_change_tail(self.skb, len as u32, 0) };
+        self.moved(error)
+    }
+}
+
+/// Both MACs of a frame, in words so that they are copied by words.
+type Macs = [Be32; 3];
+
+impl Frame for TcFrame {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        skb_field!(self.len) as usize + self.detached_tags()
+    }
+
+    #[inline(always)]
+    fn header<T: Pod>(&self, offset: usize) -> Result<&T, Reason> {
+        // SAFETY: `at` has checked the bounds; any bytes are a `T`, and its alignment is 1.
+        Ok(unsafe { &*self.linear.at(offset)? })
+    }
+
+    #[inline(always)]
+    fn header_mut<T: Pod>(&mut self, offset: usize) -> Result<&mut T, Reason> {
+        // SAFETY: as above, and `&mut self` keeps every other reference away.
+        Ok(unsafe { &mut *self.linear.at(offset)? })
+    }
+
+    #[inline(always)]
+    fn prepend(&mut self, n: usize) -> Result<(), Reason> {
+        // SAFETY: the pointers from before are replaced by `moved`.
+        let error = unsafe { bpf_skb_change_head(self.skb, n as u32, 0) };
+        self.moved(error)
+    }
+
+    #[inline(always)]
+    fn make_room(&mut self, n: usize, ipv6: bool) -> Result<(), Reason> {
+        let mut tags = [[Be16::default(); 2]; Self::MAX_TAGS];
+        let count = self.take_tags(&mut tags)?;
+        let macs = *self.header::<Macs>(0)?;
+        let ethertype = self.header::<Eth>(0)?.ethertype;
+        let tags_len = count * Vlan::LEN;
+        if !self.insert(n + tags_len, Eth::LEN + tags_len, ipv6) {
+            if self.segment_len() != 0 {
+                return Err(Reason::Room);
+            }
+            self.prepend(n + tags_len)?;
+        }
+        // Either way the inner Ethernet header is to be written anew, right before the payload.
+        *self.header_mut(n)? = macs;
+        let mut at = n + size_of::<Macs>();
+        for (i, tag) in tags.iter().enumerate() {
+            if i < count {
+                *self.header_mut(at)? = *tag;
+                at += Vlan::LEN;
+            }
+        }
+        *self.header_mut(at)? = ethertype;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn shrink_head(&mut self, n: usize) -> Result<(), Reason> {
+        let macs = *self.header::<Macs>(n)?;
+        let ethertype = self.header::<Eth>(n)?.ethertype;
+        let len = self.len() - n;
+        // The kernel wants an IP header's length to be left behind the Ethernet header.
+        let padded = len < Eth::LEN + Ipv6::LEN;
+        if padded {
+            self.change_tail(self.len() + Ipv6::LEN)?;
+        }
+        self.adjust_room(-(n as i32), BPF_F_ADJ_ROOM_FIXED_GSO.into())?;
+        if padded {
+            self.change_tail(len)?;
+        }
+        *self.header_mut(0)? = macs;
+        *self.header_mut(size_of::<Macs>())? = ethertype;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, len: usize) -> Result<(), Reason> {
+        self.change_tail(len)
+    }
+
+    #[inline(always)]
+    fn sum(&mut self, offset: usize, len: usize) -> Result<u16, Reason> {
+        self.pull(offset + len);
+        self.linear.sum(offset, len)
+    }
+
+    #[inline(always)]
+    fn update_checksum(&mut self, offset: usize, old: Be16, new: Be16) -> Result<(), Reason> {
+        let size = size_of::<Be16>() as u64;
+        // SAFETY: the pointers from before are replaced by `moved`.
+        let error =
+            unsafe { bpf_l4_csum_replace(self.skb, offset as u32, old.raw().into(), new.raw().into(), size) };
+        self.moved(error)
+    }
+
+    #[inline(always)]
+    fn is_bare(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn segment_len(&self) -> usize {
+        skb_field!(self.gso_size) as usize
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> u32 {
+        skb_field!(self.gso_segs).max(1)
+    }
+
+    #[inline(always)]
+    fn detached_tags(&self) -> usize {
+        if self.has_detached_tag() { Vlan::LEN } else { 0 }
+    }
+
+    #[inline(always)]
+    fn outer_tag(&self) -> Option<u16> {
+        if self.has_detached_tag() {
+            // A service tag is not a VLAN of ours.
+            let customer = skb_field!(self.vlan_proto) as u16 == ethertype::VLAN.raw();
+            return customer.then_some(skb_field!(self.vlan_tci) as u16);
+        }
+        if self.header::<Eth>(0).ok()?.ethertype != ethertype::VLAN {
+            return None;
+        }
+        Some(self.header::<Vlan>(Eth::LEN).ok()?.tci.get())
+    }
+
+    #[inline(always)]
+    fn pop_tag(&mut self) -> Result<(), Reason> {
+        // SAFETY: the pointers from before are replaced by `moved`.
+        let error = unsafe { bpf_skb_vlan_pop(self.skb) };
+        self.moved(error)
+    }
+
+    #[inline(always)]
+    fn push_tag(&mut self, tci: u16) -> Result<(), Reason> {
+        // SAFETY: the pointers from before are replaced by `moved`.
+        let error = unsafe { bpf_skb_vlan_push(self.skb, ethertype::VLAN.raw(), tci) };
+        self.moved(error)
+    }
+}

@@ -1,0 +1,101 @@
+//! The programs' maps, each behind a typed look-up.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{HashMap, PerCpuArray};
+use l2xdp_common::counters::SessionCounters;
+use l2xdp_common::wire::{Be16, Be32};
+use l2xdp_common::{AttachKey, Attachments, Reason, RxSession, Sessions, TxSession};
+
+/// Where frames come in → how to send them. The loader sets its size.
+#[map]
+static TX_SESSIONS: HashMap<AttachKey, TxSession> = HashMap::with_max_entries(1, 0);
+
+/// Our session id, in network order → how to receive. The loader sets its size.
+#[map]
+static RX_SESSIONS: HashMap<[u8; 4], RxSession> = HashMap::with_max_entries(1, 0);
+
+/// UDP ports of our tunnels, in network order. The loader sets its size.
+#[map]
+static TUNNEL_PORTS: HashMap<[u8; 2], u8> = HashMap::with_max_entries(1, 0);
+
+/// A session's slot → its counters. The loader sets its size.
+#[map]
+static COUNTERS: PerCpuArray<SessionCounters> = PerCpuArray::with_max_entries(1, 0);
+
+/// [`Reason`] → packets.
+#[map]
+static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Reason::ALL.len() as u32, 0);
+
+/// The maps the packet logic looks things up in.
+pub struct Maps;
+
+impl Attachments for Maps {
+    #[inline(always)]
+    fn tx(&self, key: &AttachKey) -> Option<&TxSession> {
+        // SAFETY: entries are replaced as a whole and freed after a grace period; the programs never write them.
+        unsafe { TX_SESSIONS.get(key) }
+    }
+}
+
+impl Sessions for Maps {
+    #[inline(always)]
+    fn rx(&self, session_id: Be32) -> Option<&RxSession> {
+        // SAFETY: as above.
+        unsafe { RX_SESSIONS.get(&session_id.0) }
+    }
+
+    #[inline(always)]
+    fn is_tunnel_port(&self, port: Be16) -> bool {
+        TUNNEL_PORTS.get_ptr(&port.0).is_some()
+    }
+}
+
+/// Counts a frame that was encapsulated.
+#[inline(always)]
+pub fn count_tx(slot: u32, packets: u32, bytes: usize) {
+    if let Some(counters) = counters(slot) {
+        counters.tx_packets += u64::from(packets);
+        counters.tx_bytes += bytes as u64;
+    }
+}
+
+/// Counts a frame that could not be.
+#[inline(always)]
+pub fn count_tx_error(slot: u32) {
+    if let Some(counters) = counters(slot) {
+        counters.tx_errors += 1;
+    }
+}
+
+/// Counts a frame that was decapsulated.
+#[inline(always)]
+pub fn count_rx(slot: u32, bytes: usize) {
+    if let Some(counters) = counters(slot) {
+        counters.rx_packets += 1;
+        counters.rx_bytes += bytes as u64;
+    }
+}
+
+/// Counts a message that was dropped.
+#[inline(always)]
+pub fn count_rx_error(slot: u32, reason: Reason) {
+    if let Some(counters) = counters(slot) {
+        counters.rx_errors += 1;
+        counters.rx_cookie_discards += u64::from(reason == Reason::Cookie);
+    }
+}
+
+/// Counts a packet that left the fast path.
+#[inline(always)]
+pub fn count_reason(reason: Reason) {
+    if let Some(count) = REASONS.get_ptr_mut(reason as u32) {
+        // SAFETY: this CPU's own value; the program can't be interrupted by another run of itself.
+        unsafe { *count += 1 };
+    }
+}
+
+#[inline(always)]
+fn counters(slot: u32) -> Option<&'static mut SessionCounters> {
+    // SAFETY: this CPU's own value, and no two of these references live at once.
+    COUNTERS.get_ptr_mut(slot).map(|counters| unsafe { &mut *counters })
+}

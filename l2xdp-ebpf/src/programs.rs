@@ -1,0 +1,123 @@
+//! The programs, and the one place that turns reasons into what the kernel does with a packet.
+
+use crate::frame::{TcFrame, XdpFrame};
+use crate::maps::{self, Maps};
+use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_OK, TC_ACT_SHOT, xdp_action};
+use aya_ebpf::helpers::bpf_redirect;
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
+use l2xdp_common::session::flag;
+use l2xdp_common::{Frame, Reason, RxSession, TxSession, Verdict, decap, encap};
+
+/// XDP on a port: encapsulates what comes in.
+#[xdp]
+pub fn xdp_encap(ctx: XdpContext) -> u32 {
+    let mut frame = XdpFrame::new(&ctx);
+    match encapsulate(&mut frame, ctx.ingress_ifindex() as u32) {
+        Ok(tx) => redirect(tx.ifindex, 0),
+        Err(reason) => xdp_verdict(reason),
+    }
+}
+
+/// XDP on a WAN device: decapsulates what is ours.
+#[xdp]
+pub fn xdp_decap(ctx: XdpContext) -> u32 {
+    let mut frame = XdpFrame::new(&ctx);
+    match decapsulate(&mut frame) {
+        Ok(rx) => redirect(rx.xdp_ifindex, 0),
+        Err(reason) => xdp_verdict(reason),
+    }
+}
+
+/// TC: encapsulates what leaves a pseudowire's device (egress), comes out of its hidden end or in on a port
+/// (ingress).
+#[classifier]
+pub fn tc_encap(ctx: TcContext) -> i32 {
+    let mut frame = TcFrame::new(&ctx);
+    let ifindex = frame.ifindex();
+    match encapsulate(&mut frame, ifindex) {
+        Ok(tx) => redirect(tx.ifindex, 0) as i32,
+        Err(reason) => tc_verdict(reason),
+    }
+}
+
+/// TC ingress on a WAN device: decapsulates what is ours.
+#[classifier]
+pub fn tc_decap(ctx: TcContext) -> i32 {
+    let mut frame = TcFrame::new(&ctx);
+    match decapsulate(&mut frame) {
+        Ok(rx) => {
+            redirect(rx.tc_ifindex, if rx.has(flag::INGRESS) { BPF_F_INGRESS.into() } else { 0 }) as i32
+        }
+        Err(reason) => tc_verdict(reason),
+    }
+}
+
+#[inline(always)]
+fn encapsulate<F: Frame>(frame: &mut F, ifindex: u32) -> Result<&'static TxSession, Reason> {
+    let tx = encap::find(frame, ifindex, &Maps)?;
+    let (segments, len) = (frame.segments(), frame.len());
+    match encap::encap(frame, tx) {
+        Ok(()) => maps::count_tx(tx.slot, segments, len),
+        Err(Reason::ToTc) => return Err(Reason::ToTc),
+        Err(reason) => {
+            maps::count_tx_error(tx.slot);
+            return Err(reason);
+        }
+    }
+    Ok(tx)
+}
+
+#[inline(always)]
+fn decapsulate<F: Frame>(frame: &mut F) -> Result<&'static RxSession, Reason> {
+    let rx = decap::find(frame, &Maps)?;
+    match decap::decap(frame, rx) {
+        Ok(()) => maps::count_rx(rx.slot, frame.len()),
+        Err(reason) => {
+            if reason.verdict() != Verdict::Pass {
+                maps::count_rx_error(rx.slot, reason);
+            }
+            return Err(reason);
+        }
+    }
+    Ok(rx)
+}
+
+#[inline(always)]
+fn redirect(ifindex: u32, flags: u64) -> u32 {
+    // SAFETY: a helper without pointers; the kernel checks the index.
+    unsafe { bpf_redirect(ifindex, flags) as u32 }
+}
+
+/// What XDP passes on, TC behind it sees again and counts; so it is not counted here.
+#[inline(always)]
+fn xdp_verdict(reason: Reason) -> u32 {
+    let verdict = reason.verdict();
+    if verdict != Verdict::Pass || reason == Reason::ToTc {
+        maps::count_reason(reason);
+    }
+    match verdict {
+        Verdict::Pass => xdp_action::XDP_PASS,
+        Verdict::Drop => xdp_action::XDP_DROP,
+        Verdict::Abort => xdp_action::XDP_ABORTED,
+    }
+}
+
+#[inline(always)]
+fn tc_verdict(reason: Reason) -> i32 {
+    maps::count_reason(reason);
+    match reason.verdict() {
+        Verdict::Pass => TC_ACT_OK,
+        Verdict::Drop | Verdict::Abort => TC_ACT_SHOT,
+    }
+}
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // Never linked in: the packet logic has no index that can panic, and the verifier refuses a loop without end.
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
