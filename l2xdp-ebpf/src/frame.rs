@@ -1,5 +1,6 @@
 //! The two packet buffers of the kernel. All `unsafe` access to packets is in this file.
 
+use crate::maps::{self, Piece};
 use aya_ebpf::bindings::bpf_adj_room_mode::BPF_ADJ_ROOM_MAC;
 use aya_ebpf::bindings::{
     __sk_buff, BPF_F_ADJ_ROOM_ENCAP_L2_ETH, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6,
@@ -7,11 +8,13 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::{
     bpf_csum_diff, bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_head, bpf_skb_change_tail,
-    bpf_skb_pull_data, bpf_skb_vlan_pop, bpf_skb_vlan_push, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
+    bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_vlan_pop, bpf_skb_vlan_push, bpf_xdp_adjust_head,
+    bpf_xdp_adjust_tail, bpf_xdp_load_bytes,
 };
 use aya_ebpf::programs::{TcContext, XdpContext};
 use bytemuck::Pod;
 use core::arch::asm;
+use core::intrinsics::is_val_statically_known;
 use l2xdp_common::wire::{Be16, Be32, Eth, Ipv6, Tailed6, Vlan, ethertype};
 use l2xdp_common::{Frame, Reason, checksum};
 
@@ -38,14 +41,9 @@ impl Linear {
         if offset > MAX_OFFSET {
             return Err(Reason::Short);
         }
-        self.checked(offset, size_of::<T>()).map(|address| address as *mut T)
-    }
-
-    /// The address of byte `offset`, if `len` bytes from there are within the packet.
-    #[inline(always)]
-    fn checked(&self, offset: usize, len: usize) -> Result<usize, Reason> {
+        let end = if is_val_statically_known(offset) { self.end } else { hide(self.end) };
         let address = self.data + offset;
-        if address + len > hide(self.end) { Err(Reason::Short) } else { Ok(address) }
+        if address + size_of::<T>() > end { Err(Reason::Short) } else { Ok(address as *mut T) }
     }
 }
 
@@ -55,66 +53,48 @@ impl Linear {
 #[inline(always)]
 fn hide(mut value: usize) -> usize {
     // SAFETY: `r = r`.
-    unsafe { asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+    unsafe { asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags)) };
     value
 }
 
-/// Sums the first `len` bytes of chunks of `N` bytes (a multiple of 4), from `offset` on.
+/// Sums bytes of a frame, a piece at a time: `load(at, to, len)` copies a piece. The pieces are copied because the
+/// verifier knows no way to read a variable number of bytes straight from a packet.
 #[inline(always)]
-fn sum_chunks<const N: usize>(
-    linear: &Linear,
-    offset: &mut usize,
-    len: &mut usize,
-    sum: &mut u32,
-    turns: usize,
-) -> Result<(), Reason> {
-    for _ in 0..turns {
-        if *len < N {
+fn sum_pieces(
+    mut offset: usize,
+    len: usize,
+    load: impl Fn(usize, *mut u8, usize) -> i64,
+) -> Result<u16, Reason> {
+    let piece = maps::scratch().ok_or(Reason::Short)?;
+    let mut left = len;
+    let mut sum = 0;
+    for _ in 0..MAX_SUMMED / Piece::LEN {
+        // Counted from 0, because Linux 6.1 does not learn from `size != 0` that it is at least 1.
+        let last = hide(left.min(Piece::LEN).wrapping_sub(1));
+        if last >= Piece::LEN {
             break;
         }
-        if *offset > MAX_SUMMED {
+        let size = last + 1;
+        // SAFETY: `Piece` has four bytes more than `LEN`; they make the last word of an odd length whole.
+        unsafe { *piece.cast::<u8>().add(size).cast::<[u8; 4]>() = [0; 4] };
+        if load(offset, piece.cast(), size) != 0 {
             return Err(Reason::Short);
         }
-        let chunk = linear.checked(*offset, N)?;
-        // SAFETY: the chunk is within the packet, just checked.
-        *sum = unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, chunk as *mut u32, N as u32, *sum) } as u32;
-        *offset += N;
-        *len -= N;
+        let words = (size + 3) & !3;
+        // SAFETY: the piece holds this many bytes.
+        sum = unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, piece.cast(), words as u32, sum) } as u32;
+        offset += size;
+        left -= size;
     }
-    Ok(())
+    if left != 0 {
+        return Err(Reason::Short);
+    }
+    // The helper sums words of the machine's order, which gives the sum in the packet's.
+    Ok(u16::from_be_bytes(checksum::fold(sum).to_ne_bytes()))
 }
 
-/// The longest frame whose checksum can be computed, in bytes.
-const MAX_SUMMED: usize = 10_240;
-
-impl Linear {
-    /// See [`Frame::sum`].
-    #[inline(always)]
-    fn sum(&self, mut offset: usize, mut len: usize) -> Result<u16, Reason> {
-        let mut sum = 0;
-        sum_chunks::<256>(self, &mut offset, &mut len, &mut sum, MAX_SUMMED / 256)?;
-        sum_chunks::<32>(self, &mut offset, &mut len, &mut sum, 256 / 32)?;
-        sum_chunks::<4>(self, &mut offset, &mut len, &mut sum, 32 / 4)?;
-        // `bpf_csum_diff` sums in native order, which on a little-endian machine is the swapped sum.
-        let mut sum = u32::from(Be16(checksum::fold(sum).to_ne_bytes()).get());
-        if offset > MAX_SUMMED {
-            return Err(Reason::Short);
-        }
-        if len >= 2 {
-            let word = self.checked(offset, 2)?;
-            // SAFETY: within the packet, just checked.
-            sum += u32::from(unsafe { *(word as *const Be16) }.get());
-            offset += 2;
-            len -= 2;
-        }
-        if len == 1 {
-            let byte = self.checked(offset, 1)?;
-            // SAFETY: within the packet, just checked.
-            sum += u32::from(unsafe { *(byte as *const u8) }) << 8;
-        }
-        Ok(checksum::fold(sum))
-    }
-}
+/// The longest frame that can be summed, in bytes: a jumbo frame and its headers.
+const MAX_SUMMED: usize = 20 * Piece::LEN;
 
 /// The bare frame of an XDP program.
 pub struct XdpFrame {
@@ -189,7 +169,10 @@ impl Frame for XdpFrame {
 
     #[inline(always)]
     fn sum(&mut self, offset: usize, len: usize) -> Result<u16, Reason> {
-        self.linear.sum(offset, len)
+        sum_pieces(offset, len, |at, to, len| {
+            // SAFETY: `to` has room for `len` bytes.
+            unsafe { bpf_xdp_load_bytes(self.ctx, at as u32, to.cast(), len as u32) }
+        })
     }
 
     #[inline(always)]
@@ -426,8 +409,10 @@ impl Frame for TcFrame {
 
     #[inline(always)]
     fn sum(&mut self, offset: usize, len: usize) -> Result<u16, Reason> {
-        self.pull(offset + len);
-        self.linear.sum(offset, len)
+        sum_pieces(offset, len, |at, to, len| {
+            // SAFETY: `to` has room for `len` bytes.
+            unsafe { bpf_skb_load_bytes(self.skb.cast(), at as u32, to.cast(), len as u32) }
+        })
     }
 
     #[inline(always)]

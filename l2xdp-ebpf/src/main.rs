@@ -3,7 +3,11 @@
 //!
 //! XDP comes first where a device has it; TC stands behind it and takes what XDP leaves ([`Reason::ToTc`]).
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
-#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch, core_intrinsics))]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(internal_features, reason = "is_val_statically_known has no stable twin")
+)]
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

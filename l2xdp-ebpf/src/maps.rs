@@ -26,6 +26,27 @@ static COUNTERS: PerCpuArray<SessionCounters> = PerCpuArray::with_max_entries(1,
 #[map]
 static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Reason::ALL.len() as u32, 0);
 
+/// Room to copy a piece of a frame to, for its checksum.
+#[map]
+static SCRATCH: PerCpuArray<Piece> = PerCpuArray::with_max_entries(1, 0);
+
+/// A piece of a frame.
+#[repr(C, align(8))]
+pub struct Piece {
+    bytes: [u8; Self::LEN + 4],
+}
+
+impl Piece {
+    /// The most `bpf_csum_diff` takes at once before Linux 6.13, in bytes. A word more can be written.
+    pub const LEN: usize = 512;
+}
+
+/// This CPU's piece.
+#[inline(always)]
+pub fn scratch() -> Option<*mut Piece> {
+    SCRATCH.get_ptr_mut(0)
+}
+
 /// The maps the packet logic looks things up in.
 pub struct Maps;
 
