@@ -7,6 +7,7 @@ mod run;
 mod setup;
 #[path = "../../l2xdp/build/toolchain.rs"]
 mod toolchain;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,8 @@ enum Command {
     Setup(setup::Args),
     /// Build l2xdp and show it at work in a lab of network namespaces, or run it with arguments of your own.
     Run(run::Args),
+    /// Run a command under another kernel, in QEMU.
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -43,5 +46,6 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Setup(args) => setup::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => run::run(&args),
+        Command::Vm(args) => vm::run(&args),
     }
 }
