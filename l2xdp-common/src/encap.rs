@@ -51,43 +51,30 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<(), Reason> {
     let l4 = inner::transport(frame, 0).ok().flatten();
     let popped = if tx.has(flag::RETAG) { Vlan::LEN } else { 0 };
     check_size(frame, tx, l4.as_ref(), popped)?;
-    let unfinished = match &l4 {
-        Some(l4) if tx.flags & (flag::UNFINISHED | flag::CHECKSUM) != 0 => {
-            l4.is_unfinished(frame).unwrap_or(false)
-        }
-        _ => false,
-    };
-    if unfinished && frame.is_bare() && tx.has(flag::UNFINISHED) {
-        return Err(Reason::ToTc);
-    }
-    let tos = if tx.has(flag::TOS_INHERIT) { inner_dscp(frame) } else { 0 };
     if let Some(l4) = &l4 {
+        if frame.is_bare() && tx.has(flag::UNFINISHED) && l4.is_unfinished(frame)? {
+            return Err(Reason::ToTc);
+        }
         // A SYN cut short within its options is no reason to keep it.
         let _ = mss::clamp(frame, &tx.clamp, l4, l4.network.tags.saturating_sub(popped));
     }
-    // What the checksum of an unfinished segment will make of it, and where the segment begins in the inner frame.
-    let promised = match &l4 {
-        Some(l4) if unfinished => {
-            Some((l4.offset + frame.detached_tags() - popped, !l4.pseudo_header(frame)?))
-        }
-        _ => None,
-    };
+    let tos = if tx.has(flag::TOS_INHERIT) { inner_dscp(frame) } else { 0 };
     let inner_len = frame.len() - popped;
 
     // The point of no return.
     if tx.has(flag::RETAG) {
         frame.pop_tag()?;
     }
-    let outer_len = usize::from(tx.outer_len);
-    frame.make_room(outer_len, tx.has(flag::IPV6))?;
+    let (outer_len, ipv6) = (usize::from(tx.outer_len), tx.has(flag::IPV6));
+    frame.make_room(outer_len, ipv6)?;
     let total = outer_len - Eth::LEN + inner_len;
-    if tx.has(flag::IPV6) {
+    if ipv6 {
         write6(frame, tx, total, tos)?
     } else {
         write4(frame, tx, total, tos)?
     }
     if tx.has(flag::CHECKSUM) {
-        write_checksum(frame, tx, outer_len + inner_len, promised)?;
+        frame.write_checksum(outer_len, ipv6)?;
     }
     Ok(())
 }
@@ -161,30 +148,29 @@ fn write6<F: Frame>(frame: &mut F, tx: &TxSession, total: usize, tos: u8) -> Res
     Ok(())
 }
 
-/// The outer UDP checksum, over everything from the UDP header to the end at byte `end`.
+/// Writes the UDP checksum of a finished message, an outer header of `outer_len` bytes before a frame; what
+/// [`Frame::write_checksum`] does.
 ///
-/// `promised`: the inner segment from this offset on is unfinished, but will have this sum when it is, because a
-/// finished segment and its pseudo-header sum to zero (the kernel's `lco_csum`).
+/// If the inner checksum is unfinished, its segment is not summed: a finished segment and its pseudo-header sum to
+/// zero, whatever they hold (the kernel's `lco_csum`).
+///
+/// # Errors
+/// [`Reason::Short`] if the frame can't be summed.
 #[inline(always)]
-fn write_checksum<F: Frame>(
-    frame: &mut F,
-    tx: &TxSession,
-    end: usize,
-    promised: Option<(usize, u16)>,
-) -> Result<(), Reason> {
-    let (udp, pseudo) = if tx.has(flag::IPV6) {
-        let ip = frame.header::<Outer6>(0)?.ip;
+pub fn write_checksum<F: Frame>(frame: &mut F, outer_len: usize, ipv6: bool) -> Result<(), Reason> {
+    let (udp, pseudo) = if ipv6 {
+        let ip = &frame.header::<Outer6>(0)?.ip;
         (offset_of!(Outer6, udp), checksum::pseudo6(&ip.src, &ip.dst, protocol::UDP, ip.payload_len.get()))
     } else {
-        let ip = frame.header::<Outer4>(0)?.ip;
+        let ip = &frame.header::<Outer4>(0)?.ip;
         let len = ip.total_len.get().wrapping_sub(Ipv4::LEN as u16);
         (offset_of!(Outer4, udp), checksum::pseudo4(ip.src, ip.dst, protocol::UDP, len))
     };
-    let (summed, rest) = match promised {
-        Some((offset, sum)) => (usize::from(tx.outer_len) + offset, sum),
-        None => (end, 0),
+    let (end, rest) = match inner::transport(frame, outer_len) {
+        Ok(Some(l4)) if l4.is_unfinished(frame).unwrap_or(false) => (l4.offset, !l4.pseudo_header(frame)?),
+        _ => (frame.len(), 0),
     };
-    let sum = frame.sum(udp, summed - udp)?;
+    let sum = frame.sum(udp, end - udp)?;
     let sum = checksum::fold(u32::from(sum) + u32::from(pseudo) + u32::from(rest));
     // RFC 768: a checksum of zero is sent as all ones.
     let checksum = if sum == u16::MAX { sum } else { !sum };

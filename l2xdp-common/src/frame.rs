@@ -2,6 +2,8 @@
 
 use crate::reason::Reason;
 use crate::wire::{Be16, Be32, Eth, Vlan, ethertype};
+#[cfg(doc)]
+use crate::{encap, mss};
 use bytemuck::Pod;
 
 /// An Ethernet frame with room before it.
@@ -67,6 +69,19 @@ pub trait Frame {
     /// # Errors
     /// [`Reason::Short`] if the frame ends before the checksum does.
     fn update_checksum(&mut self, offset: usize, old: Be16, new: Be16) -> Result<(), Reason>;
+
+    /// Lowers the MSS option of the TCP header at byte `tcp`, see [`mss::lower`]. A method so that a program can keep
+    /// this rare and long walk out of its line.
+    ///
+    /// # Errors
+    /// [`Reason::Short`] if the header ends early; nothing was changed then.
+    fn lower_mss(&mut self, tcp: usize, limit: u16) -> Result<(), Reason>;
+
+    /// Writes the outer UDP checksum, see [`encap::write_checksum`]. A method for the same reason.
+    ///
+    /// # Errors
+    /// [`Reason::Short`] if the frame can't be summed.
+    fn write_checksum(&mut self, outer_len: usize, ipv6: bool) -> Result<(), Reason>;
 
     /// The frame is only bytes: there is no word on whether its checksums are finished (XDP), and a second hook
     /// behind this one that knows more (TC).

@@ -4,6 +4,7 @@ use crate::checksum;
 use crate::frame::Frame;
 use crate::reason::Reason;
 use crate::wire::Be16;
+use crate::{encap, mss};
 use bytemuck::Pod;
 
 /// New room is filled with this, so that a byte nobody wrote shows.
@@ -76,6 +77,14 @@ impl Frame for HostFrame {
         let at = self.header_mut::<Be16>(offset)?;
         *at = checksum::replace(*at, old, new);
         Ok(())
+    }
+
+    fn lower_mss(&mut self, tcp: usize, limit: u16) -> Result<(), Reason> {
+        mss::lower(self, tcp, limit)
+    }
+
+    fn write_checksum(&mut self, outer_len: usize, ipv6: bool) -> Result<(), Reason> {
+        encap::write_checksum(self, outer_len, ipv6)
     }
 
     fn is_bare(&self) -> bool {

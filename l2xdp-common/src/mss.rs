@@ -24,13 +24,17 @@ pub fn clamp<F: Frame>(frame: &mut F, clamp: &Clamp, l4: &Transport, tags: usize
     if tcp.flags & Tcp::SYN == 0 {
         return Ok(());
     }
-    let header_len = tcp.header_len();
-    lower(frame, l4.offset, header_len, limit.saturating_sub(tags as u16 & clamp.tag_mask))
+    frame.lower_mss(l4.offset, limit.saturating_sub(tags as u16 & clamp.tag_mask))
 }
 
-/// Finds the option and lowers it.
+/// Finds the MSS option of the TCP header at byte `tcp` and lowers it to `limit`; what
+/// [`Frame::lower_mss`] does.
+///
+/// # Errors
+/// [`Reason::Short`] if the header ends early; nothing was changed then.
 #[inline(always)]
-fn lower<F: Frame>(frame: &mut F, tcp: usize, header_len: usize, limit: u16) -> Result<(), Reason> {
+pub fn lower<F: Frame>(frame: &mut F, tcp: usize, limit: u16) -> Result<(), Reason> {
+    let header_len = frame.header::<Tcp>(tcp)?.header_len();
     let mut at = Tcp::LEN;
     for _ in 0..MAX_OPTIONS {
         if at + size_of::<TcpOption>() > header_len {

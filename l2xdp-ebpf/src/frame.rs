@@ -16,7 +16,7 @@ use bytemuck::Pod;
 use core::arch::asm;
 use core::intrinsics::is_val_statically_known;
 use l2xdp_common::wire::{Be16, Be32, Eth, Ipv6, Tailed6, Vlan, ethertype};
-use l2xdp_common::{Frame, Reason, checksum};
+use l2xdp_common::{Frame, Reason, checksum, encap, mss};
 
 /// No header begins further into a frame: outer headers, two tags, an IPv4 header with options, TCP options.
 const MAX_OFFSET: usize = 256;
@@ -57,40 +57,92 @@ fn hide(mut value: usize) -> usize {
     value
 }
 
+// Functions of their own, global to the verifier: it checks them once, instead of once for each state that their
+// callers come in.
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sum_xdp(ctx: *mut xdp_md, offset: u32, len: u32) -> u64 {
+    sum_pieces(offset, len, |at, to, len| {
+        // SAFETY: `to` has room for `len` bytes.
+        unsafe { bpf_xdp_load_bytes(ctx, at, to.cast(), len) }
+    })
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sum_skb(skb: *mut __sk_buff, offset: u32, len: u32) -> u64 {
+    sum_pieces(offset, len, |at, to, len| {
+        // SAFETY: `to` has room for `len` bytes.
+        unsafe { bpf_skb_load_bytes(skb.cast(), at, to.cast(), len) }
+    })
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn lower_mss_xdp(ctx: *mut xdp_md, tcp: u32, limit: u32) -> u64 {
+    let mut frame = XdpFrame { ctx, linear: XdpFrame::linear(ctx) };
+    mss::lower(&mut frame, tcp as usize, limit as u16).is_err().into()
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn lower_mss_skb(skb: *mut __sk_buff, tcp: u32, limit: u32) -> u64 {
+    let mut frame = TcFrame { skb, linear: TcFrame::linear(skb) };
+    mss::lower(&mut frame, tcp as usize, limit as u16).is_err().into()
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn write_checksum_xdp(ctx: *mut xdp_md, outer_len: u32, ipv6: u32) -> u64 {
+    let mut frame = XdpFrame { ctx, linear: XdpFrame::linear(ctx) };
+    encap::write_checksum(&mut frame, outer_len as usize, ipv6 != 0).is_err().into()
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn write_checksum_skb(skb: *mut __sk_buff, outer_len: u32, ipv6: u32) -> u64 {
+    let mut frame = TcFrame { skb, linear: TcFrame::linear(skb) };
+    encap::write_checksum(&mut frame, outer_len as usize, ipv6 != 0).is_err().into()
+}
+
+/// The result of the first two: a sum, or what no sum is.
+const NOT_SUMMED: u64 = u64::MAX;
+
+#[inline(always)]
+fn summed(sum: u64) -> Result<u16, Reason> {
+    if sum == NOT_SUMMED { Err(Reason::Short) } else { Ok(sum as u16) }
+}
+
 /// Sums bytes of a frame, a piece at a time: `load(at, to, len)` copies a piece. The pieces are copied because the
 /// verifier knows no way to read a variable number of bytes straight from a packet.
 #[inline(always)]
-fn sum_pieces(
-    mut offset: usize,
-    len: usize,
-    load: impl Fn(usize, *mut u8, usize) -> i64,
-) -> Result<u16, Reason> {
-    let piece = maps::scratch().ok_or(Reason::Short)?;
-    let mut left = len;
+fn sum_pieces(mut offset: u32, len: u32, load: impl Fn(u32, *mut u8, u32) -> i64) -> u64 {
+    let Some(piece) = maps::scratch() else { return NOT_SUMMED };
+    let mut left = len as usize;
     let mut sum = 0;
     for _ in 0..MAX_SUMMED / Piece::LEN {
-        // Counted from 0, because Linux 6.1 does not learn from `size != 0` that it is at least 1.
-        let last = hide(left.min(Piece::LEN).wrapping_sub(1));
-        if last >= Piece::LEN {
+        if left == 0 {
             break;
         }
-        let size = last + 1;
+        // 1 to LEN, in a form that Linux 6.1 believes.
+        let size = (hide(left.min(Piece::LEN) - 1) & (Piece::LEN - 1)) + 1;
         // SAFETY: `Piece` has four bytes more than `LEN`; they make the last word of an odd length whole.
         unsafe { *piece.cast::<u8>().add(size).cast::<[u8; 4]>() = [0; 4] };
-        if load(offset, piece.cast(), size) != 0 {
-            return Err(Reason::Short);
+        if load(offset, piece.cast(), size as u32) != 0 {
+            return NOT_SUMMED;
         }
         let words = (size + 3) & !3;
         // SAFETY: the piece holds this many bytes.
         sum = unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, piece.cast(), words as u32, sum) } as u32;
-        offset += size;
+        offset += size as u32;
         left -= size;
     }
     if left != 0 {
-        return Err(Reason::Short);
+        return NOT_SUMMED;
     }
     // The helper sums words of the machine's order, which gives the sum in the packet's.
-    Ok(u16::from_be_bytes(checksum::fold(sum).to_ne_bytes()))
+    u16::from_be_bytes(checksum::fold(sum).to_ne_bytes()).into()
 }
 
 /// The longest frame that can be summed, in bytes: a jumbo frame and its headers.
@@ -169,10 +221,7 @@ impl Frame for XdpFrame {
 
     #[inline(always)]
     fn sum(&mut self, offset: usize, len: usize) -> Result<u16, Reason> {
-        sum_pieces(offset, len, |at, to, len| {
-            // SAFETY: `to` has room for `len` bytes.
-            unsafe { bpf_xdp_load_bytes(self.ctx, at as u32, to.cast(), len as u32) }
-        })
+        summed(sum_xdp(self.ctx, offset as u32, len as u32))
     }
 
     #[inline(always)]
@@ -180,6 +229,20 @@ impl Frame for XdpFrame {
         let at = self.header_mut::<Be16>(offset)?;
         *at = checksum::replace(*at, old, new);
         Ok(())
+    }
+
+    #[inline(always)]
+    fn lower_mss(&mut self, tcp: usize, limit: u16) -> Result<(), Reason> {
+        let failed = lower_mss_xdp(self.ctx, tcp as u32, limit.into());
+        self.linear = Self::linear(self.ctx);
+        if failed != 0 { Err(Reason::Short) } else { Ok(()) }
+    }
+
+    #[inline(always)]
+    fn write_checksum(&mut self, outer_len: usize, ipv6: bool) -> Result<(), Reason> {
+        let failed = write_checksum_xdp(self.ctx, outer_len as u32, ipv6.into());
+        self.linear = Self::linear(self.ctx);
+        if failed != 0 { Err(Reason::Short) } else { Ok(()) }
     }
 
     #[inline(always)]
@@ -409,10 +472,7 @@ impl Frame for TcFrame {
 
     #[inline(always)]
     fn sum(&mut self, offset: usize, len: usize) -> Result<u16, Reason> {
-        sum_pieces(offset, len, |at, to, len| {
-            // SAFETY: `to` has room for `len` bytes.
-            unsafe { bpf_skb_load_bytes(self.skb.cast(), at as u32, to.cast(), len as u32) }
-        })
+        summed(sum_skb(self.skb, offset as u32, len as u32))
     }
 
     #[inline(always)]
@@ -422,6 +482,20 @@ impl Frame for TcFrame {
         let error =
             unsafe { bpf_l4_csum_replace(self.skb, offset as u32, old.raw().into(), new.raw().into(), size) };
         self.moved(error)
+    }
+
+    #[inline(always)]
+    fn lower_mss(&mut self, tcp: usize, limit: u16) -> Result<(), Reason> {
+        let failed = lower_mss_skb(self.skb, tcp as u32, limit.into());
+        self.linear = Self::linear(self.skb);
+        if failed != 0 { Err(Reason::Short) } else { Ok(()) }
+    }
+
+    #[inline(always)]
+    fn write_checksum(&mut self, outer_len: usize, ipv6: bool) -> Result<(), Reason> {
+        let failed = write_checksum_skb(self.skb, outer_len as u32, ipv6.into());
+        self.linear = Self::linear(self.skb);
+        if failed != 0 { Err(Reason::Short) } else { Ok(()) }
     }
 
     #[inline(always)]
