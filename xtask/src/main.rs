@@ -1,10 +1,12 @@
 //! `cargo xtask`: l2xdp's development commands.
 
 mod lab;
+mod lint;
 mod process;
 mod project;
 mod run;
 mod setup;
+mod test;
 #[path = "../../l2xdp/build/toolchain.rs"]
 mod toolchain;
 mod vm;
@@ -28,6 +30,10 @@ enum Command {
     Setup(setup::Args),
     /// Build l2xdp and show it at work in a lab of network namespaces, or run it with arguments of your own.
     Run(run::Args),
+    /// Build everything and run all tests, under other kernels too.
+    Test(test::Args),
+    /// Check formatting, lints, documentation, and the licences and sources of dependencies.
+    Lint,
     /// Run a command under another kernel, in QEMU.
     Vm(vm::Args),
 }
@@ -46,6 +52,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Setup(args) => setup::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => run::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Lint => lint::run(),
         Command::Vm(args) => vm::run(&args),
     }
 }

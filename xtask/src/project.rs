@@ -18,6 +18,8 @@ pub struct Artifact {
     pub manifest_path: PathBuf,
     /// What it was built of.
     pub target: Target,
+    /// How it was built.
+    pub profile: Profile,
     /// The program, where the artifact is one.
     pub executable: Option<PathBuf>,
 }
@@ -29,6 +31,13 @@ pub struct Target {
     pub name: String,
     /// Its main source file.
     pub src_path: PathBuf,
+}
+
+/// How something was built.
+#[derive(Debug, Deserialize)]
+pub struct Profile {
+    /// As a test.
+    pub test: bool,
 }
 
 /// The root of the workspace.
@@ -87,7 +96,7 @@ mod tests {
     fn only_programs_are_kept() {
         let line = |reason: &str, executable: &str| {
             format!(
-                r#"{{"reason":"{reason}","manifest_path":"/w/tests/Cargo.toml","executable":{executable},
+                r#"{{"reason":"{reason}","manifest_path":"/w/tests/Cargo.toml","executable":{executable},"profile":{{"test":true}},
                 "target":{{"name":"kernel","src_path":"/w/tests/tests/kernel.rs"}}}}"#
             )
         };

@@ -74,11 +74,6 @@ impl Guest {
         Ok(Running { guest: self, qemu })
     }
 
-    /// What `uname -r` says in it.
-    pub fn release(&self) -> Result<String> {
-        self.kernel.release()
-    }
-
     /// Says where the results are, or takes an empty temporary folder away.
     pub fn report_results(&self) {
         if !self.temporary {

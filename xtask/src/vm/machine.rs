@@ -11,17 +11,23 @@ use crate::toolchain::cache_dir;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Virtual CPUs.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = Options::default().cpus)]
     pub cpus: u32,
     /// Memory in MiB.
-    #[arg(long, default_value_t = 2048)]
+    #[arg(long, default_value_t = Options::default().memory)]
     pub memory: u32,
     /// Emulate one CPU whose clock counts instructions, a nanosecond each: figures that repeat, but no throughput.
     #[arg(long)]
     pub icount: bool,
     /// Seconds from power-on until the guest is stopped.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = Options::default().timeout)]
     pub timeout: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { cpus: 2, memory: 2048, icount: false, timeout: 300 }
+    }
 }
 
 const QEMU: &str = "qemu-system-x86_64";
