@@ -56,13 +56,14 @@ fn compile(workspace: &Path, out_dir: &Path) -> Result<PathBuf, String> {
     for source in SOURCES {
         println!("cargo::rerun-if-changed={}", workspace.join(source).display());
     }
-    let toolchain = Toolchain::detect()?;
-    println!("cargo::rerun-if-changed={}", toolchain.linker.display());
+    let found = Toolchain::detect()?;
+    println!("cargo::rerun-if-changed={}", found.linker.display());
 
     let arch =
         env::var("CARGO_CFG_TARGET_ARCH").map_err(|error| format!("CARGO_CFG_TARGET_ARCH: {error}"))?;
-    let target_dir = outer_target_dir(out_dir).join("ebpf");
-    let mut cargo = toolchain.cargo("build", &arch, &target_dir);
+    // All profiles of the outer build share one eBPF build.
+    let target_dir = toolchain::target_dir(out_dir).unwrap_or(out_dir).join("ebpf");
+    let mut cargo = found.cargo("build", &arch, &target_dir);
     let status = cargo.current_dir(workspace).status().map_err(|error| {
         format!("cannot run {cargo:?}: {error}; `cargo xtask setup` installs what it needs")
     })?;
@@ -71,12 +72,6 @@ fn compile(workspace: &Path, out_dir: &Path) -> Result<PathBuf, String> {
         process::exit(1);
     }
     Ok(target_dir.join("bpfel-unknown-none/release/l2xdp-ebpf"))
-}
-
-/// The target directory of the build that this one is part of, so that all profiles share one eBPF build.
-/// Cargo marks it with a CACHEDIR.TAG, the only part of its layout that is documented.
-fn outer_target_dir(out_dir: &Path) -> &Path {
-    out_dir.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists()).unwrap_or(out_dir)
 }
 
 fn required_path(variable: &str) -> Result<PathBuf, String> {

@@ -137,6 +137,12 @@ pub fn cache_dir() -> PathBuf {
     cache.unwrap_or_else(|| env::home_dir().unwrap_or_default().join(".cache")).join("l2xdp")
 }
 
+/// The target directory that a built file lies in. Cargo marks it with a CACHEDIR.TAG, the only part of its layout
+/// that is documented.
+pub fn target_dir(built: &Path) -> Option<&Path> {
+    built.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists())
+}
+
 fn rustflags(arch: &str) -> String {
     [
         // Packet fields have alignment 1; without this flag each is read byte by byte, in three times the code.

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Error, Result};
 use crate::process::{self, succeeds};
 use crate::project::{self, cargo};
 use crate::setup::{self, DEBIAN_CLIPPY, Need};
-use crate::toolchain::{Compiler, Toolchain};
+use crate::toolchain::{self, Compiler, Toolchain};
 
 /// A check, by name.
 type Check = (&'static str, fn() -> Result<()>);
@@ -51,10 +51,11 @@ fn clippy() -> Result<()> {
 
 /// The programs for their own target, where most of their code is seen at all.
 fn clippy_ebpf() -> Result<()> {
-    let toolchain = Toolchain::detect().map_err(Error::msg)?;
-    let target_dir = target_dir()?.join("ebpf");
-    let cargo = |subcommand| toolchain.cargo(subcommand, env::consts::ARCH, &target_dir);
-    match toolchain.compiler {
+    let found = Toolchain::detect().map_err(Error::msg)?;
+    let xtask = env::current_exe().context("cannot tell where xtask was built")?;
+    let target_dir = toolchain::target_dir(&xtask).context("xtask lies in no target directory")?.join("ebpf");
+    let cargo = |subcommand| found.cargo(subcommand, env::consts::ARCH, &target_dir);
+    match found.compiler {
         Compiler::Nightly => {
             process::run(cargo("clippy").current_dir(project::root()).args(["--", "-Dwarnings"]))
         }
@@ -65,13 +66,6 @@ fn clippy_ebpf() -> Result<()> {
             process::run(check.env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__"))
         }
     }
-}
-
-/// The target directory of the build that this program came from.
-fn target_dir() -> Result<std::path::PathBuf> {
-    let program = env::current_exe().context("cannot tell where xtask was built")?;
-    let marked = program.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists());
-    Ok(marked.map_or_else(|| project::root().join("target"), Into::into))
 }
 
 fn documentation() -> Result<()> {
