@@ -101,7 +101,7 @@ pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<(), Reason> {
         return Err(Reason::Length);
     }
     if frame.is_bare() {
-        if rx.has(flag::VIA_TC) {
+        if rx.has(flag::VIA_TC) || end - outer_len > usize::from(rx.max_xdp) {
             return Err(Reason::ToTc);
         }
         if rx.has(flag::UNFINISHED)

@@ -4,7 +4,7 @@ use crate::checksum;
 use crate::session::{Clamp, RxSession, Template4, TxSession, flag};
 use crate::wire::{
     Be16, Be32, Eth, Ipv4, Ipv6, L2SPEC_DEFAULT, L2tpUdp, MAX_TAIL_WORDS, Outer4, Outer6, Tail, Tailed4,
-    Tailed6, Tcp, Udp, ethertype, protocol,
+    Tailed6, Tcp, Udp, Vlan, ethertype, protocol,
 };
 use bytemuck::Zeroable;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -131,11 +131,15 @@ pub enum Output {
         ifindex: u32,
         /// Its hidden peer.
         wire_ifindex: u32,
+        /// Its MTU, in bytes.
+        mtu: u32,
     },
     /// Out of a port.
     Port {
         /// The port.
         ifindex: u32,
+        /// Its MTU, in bytes.
+        mtu: u32,
     },
 }
 
@@ -204,10 +208,13 @@ impl Pseudowire {
         let mask = |at: usize| Be32::new(if self.peer_cookie.len() > at { u32::MAX } else { 0 });
         let outer_len =
             Eth::LEN + self.ip_udp_len() + L2tpUdp::LEN + self.peer_cookie.len() + self.l2spec.len();
-        let (xdp_ifindex, tc_ifindex, ingress) = match output {
-            Output::Netdev { ifindex, wire_ifindex } => (wire_ifindex, ifindex, flag::INGRESS),
-            Output::Port { ifindex } => (ifindex, ifindex, 0),
+        let (xdp_ifindex, tc_ifindex, mtu, ingress) = match output {
+            Output::Netdev { ifindex, wire_ifindex, mtu } => (wire_ifindex, ifindex, mtu, flag::INGRESS),
+            Output::Port { ifindex, mtu } => (ifindex, ifindex, mtu, 0),
         };
+        // The kernel's own limit (`xdp_ok_fwd_dev`, `veth_xdp_xmit`), which it enforces without a counter.
+        let tag = if self.vlan.is_some() { 0 } else { Vlan::LEN };
+        let max_xdp = u16::try_from(mtu as usize + Eth::LEN + tag).unwrap_or(u16::MAX);
         RxSession {
             local: words(self.local),
             remote: words(self.remote),
@@ -224,8 +231,9 @@ impl Pseudowire {
             tc_ifindex,
             vlan: self.vlan.unwrap_or(0),
             clamp: path.map(|path| self.clamp(path.mtu)).unwrap_or_default(),
+            max_xdp,
             outer_len: outer_len as u8,
-            pad: [0; 3],
+            pad: 0,
         }
     }
 

@@ -134,10 +134,12 @@ pub struct RxSession {
     pub vlan: u16,
     /// For TCP SYNs on their way in.
     pub clamp: Clamp,
+    /// The longest inner frame that [`xdp_ifindex`](Self::xdp_ifindex) takes from XDP, in bytes.
+    pub max_xdp: u16,
     /// From the outer destination MAC to the inner one, in bytes.
     pub outer_len: u8,
     /// Zero.
-    pub pad: [u8; 3],
+    pub pad: u8,
 }
 
 impl RxSession {

@@ -1,2 +1,78 @@
-//! l2xdp: L2TPv3 Ethernet pseudowires in XDP and TC.
-fn main() {}
+//! The `l2xdp` command.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use l2xdp::config::Config;
+use l2xdp::plan::XdpMode;
+use l2xdp::{control, daemon};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// L2TPv3 Ethernet pseudowires in XDP and TC.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a configuration in the foreground, until SIGTERM or SIGINT.
+    Run {
+        /// The configuration: see docs/configuration.md.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Where to use XDP.
+        #[arg(long, value_enum, default_value_t)]
+        xdp_mode: XdpMode,
+    },
+    /// Check a configuration, touching nothing.
+    Check {
+        /// The configuration.
+        file: PathBuf,
+    },
+    /// Show tunnels, sessions and counters of the l2xdp that runs in this network namespace.
+    Show {
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let filter = env_logger::Env::default().default_filter_or("info,netlink_packet_route=error");
+    env_logger::Builder::from_env(filter).format_target(false).init();
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("l2xdp: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Run { config, xdp_mode } => {
+            let config = Config::load(&config)?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(daemon::run(config, xdp_mode))
+        }
+        Command::Check { file } => {
+            let config = Config::load(&file)?;
+            let sessions: usize = config.tunnels.iter().map(|tunnel| tunnel.sessions.len()).sum();
+            println!("{}: tunnels {}, sessions {sessions}", file.display(), config.tunnels.len());
+            Ok(())
+        }
+        Command::Show { json } => {
+            let status = control::ask()?;
+            if json {
+                println!("{}", serde_json::to_string_pretty(&status)?);
+            } else {
+                print!("{status}");
+            }
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Attaching programs to devices, in the best way the kernel has.
+
+use crate::datapath::Datapath;
+use crate::observe::Link;
+use crate::plan::{Hook, Place};
+use anyhow::{Context, Result, anyhow};
+use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError};
+use aya::programs::xdp::{XdpLink, XdpMode};
+use aya::programs::{LinkOrder, TcAttachType, loaded_programs};
+use std::error::Error;
+use std::io;
+
+/// An attached program; dropping it detaches.
+pub enum Attached {
+    /// By an XDP link.
+    Xdp(XdpLink),
+    /// By a TCX link, or a filter of the clsact qdisc.
+    Tc(SchedClassifierLink),
+}
+
+/// What went wrong with an attachment.
+#[derive(Debug)]
+pub struct AttachError {
+    /// The device can't do this, and nothing is wrong with that: TC is there instead.
+    pub unsupported: bool,
+    /// What to tell.
+    pub error: anyhow::Error,
+}
+
+/// Attaches the program of a hook to its device.
+///
+/// # Errors
+/// The kernel's, with the mend where there is one.
+pub fn attach(datapath: &mut Datapath, hook: &Hook, link: &Link) -> Result<Attached, AttachError> {
+    match hook.place {
+        Place::Xdp => attach_xdp(datapath, hook, link),
+        Place::Ingress => {
+            attach_tc(datapath, hook, link, TcAttachType::Ingress).map_err(|error| AttachError::fatal(error))
+        }
+        Place::Egress => {
+            attach_tc(datapath, hook, link, TcAttachType::Egress).map_err(|error| AttachError::fatal(error))
+        }
+    }
+}
+
+impl AttachError {
+    fn fatal(error: anyhow::Error) -> Self {
+        Self { unsupported: false, error }
+    }
+}
+
+fn attach_xdp(datapath: &mut Datapath, hook: &Hook, link: &Link) -> Result<Attached, AttachError> {
+    let xdp = datapath.xdp(hook.program()).map_err(AttachError::fatal)?;
+    let error = match xdp.attach_to_if_index(hook.ifindex, XdpMode::Driver) {
+        Ok(id) => {
+            let link = xdp.take_link(id).map_err(|error| AttachError::fatal(error.into()))?;
+            return Ok(Attached::Xdp(link));
+        }
+        Err(error) => error,
+    };
+    let errno = errno(&error);
+    if matches!(errno, Some(libc::EBUSY | libc::EEXIST)) {
+        return Err(AttachError::fatal(anyhow!(
+            "{}: already runs {}; detach it (ip link set dev {} xdp off), or use --xdp-mode tc",
+            link.name,
+            program_name(link.xdp),
+            link.name,
+        )));
+    }
+    let why = errno.map_or_else(|| error.to_string(), |errno| io::Error::from_raw_os_error(errno).to_string());
+    Err(AttachError {
+        unsupported: matches!(
+            errno,
+            Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ERANGE | libc::ENOSPC | libc::ENOMEM)
+        ),
+        error: anyhow!("{}: no native XDP: {why}", link.name),
+    })
+}
+
+fn program_name(id: Option<u32>) -> String {
+    let Some(id) = id else { return "another XDP program".to_owned() };
+    let name = loaded_programs()
+        .flatten()
+        .find(|program| program.id() == id)
+        .and_then(|program| program.name_as_str().map(str::to_owned));
+    format!("XDP program {} (id {id})", name.unwrap_or_default())
+}
+
+/// TCX where the kernel has it (Linux 6.6), clsact elsewhere.
+fn attach_tc(datapath: &mut Datapath, hook: &Hook, link: &Link, attach_type: TcAttachType) -> Result<Attached> {
+    let name = hook.program();
+    let program = datapath.tc(name)?;
+    let context = || format!("{}: can't attach {} to TC", link.name, name.as_str());
+    let tcx = TcAttachOptions::TcxOrder(LinkOrder::default());
+    let id = match program.attach_with_options(&link.name, attach_type, tcx) {
+        Ok(id) => id,
+        Err(error) if errno(&error) == Some(libc::EINVAL) => {
+            match tc::qdisc_add_clsact(&link.name) {
+                Err(error) if errno(&error) != Some(libc::EEXIST) => return Err(error).with_context(context),
+                _ => {}
+            }
+            // Filters, unlike links, outlive a process that was killed.
+            match tc::qdisc_detach_program(&link.name, attach_type, name.as_str()) {
+                Err(error) if !not_found(&error) => return Err(error).with_context(context),
+                _ => {}
+            }
+            let filter = TcAttachOptions::Netlink(NlOptions::default());
+            program.attach_with_options(&link.name, attach_type, filter).with_context(context)?
+        }
+        Err(error) => return Err(error).with_context(context),
+    };
+    Ok(Attached::Tc(program.take_link(id)?))
+}
+
+fn not_found(error: &TcError) -> bool {
+    errno(error) == Some(libc::ENOENT)
+        || matches!(error, TcError::IoError(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
+/// The errno somewhere down an error's chain.
+fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(errno) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return Some(errno);
+        }
+        next = error.source();
+    }
+    None
+}
+

@@ -1,0 +1,173 @@
+//! The loaded programs and their maps, behind the types of [`l2xdp_common`].
+
+use anyhow::{Context, Result, anyhow};
+use aya::maps::{HashMap as BpfHashMap, MapData, PerCpuArray};
+use aya::programs::{Program, SchedClassifier, Xdp};
+use aya::{Ebpf, EbpfLoader, Pod};
+use l2xdp_common::counters::SessionCounters;
+use l2xdp_common::{AttachKey, Reason, RxSession, TxSession};
+
+/// The compiled programs.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/l2xdp-ebpf"));
+
+/// A program of the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProgramName {
+    /// XDP on a port.
+    XdpEncap,
+    /// XDP on a WAN device.
+    XdpDecap,
+    /// TC on a port, a pseudowire's device or its hidden end.
+    TcEncap,
+    /// TC on a WAN device.
+    TcDecap,
+}
+
+impl ProgramName {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::XdpEncap, Self::XdpDecap, Self::TcEncap, Self::TcDecap];
+
+    /// As the kernel shows it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::XdpEncap => "xdp_encap",
+            Self::XdpDecap => "xdp_decap",
+            Self::TcEncap => "tc_encap",
+            Self::TcDecap => "tc_decap",
+        }
+    }
+}
+
+/// How many of everything the maps have room for.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Sessions.
+    pub sessions: u32,
+    /// UDP ports of tunnels.
+    pub ports: u32,
+}
+
+/// A map's key or value: any plain data.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Plain<T>(T);
+
+// SAFETY: `bytemuck::Pod` promises more than aya asks: any bytes are a `T`, it has no padding and no pointers.
+unsafe impl<T: bytemuck::Pod> Pod for Plain<T> {}
+
+/// The programs, loaded, and their maps.
+pub struct Datapath {
+    ebpf: Ebpf,
+    tx: BpfHashMap<MapData, Plain<AttachKey>, Plain<TxSession>>,
+    rx: BpfHashMap<MapData, [u8; 4], Plain<RxSession>>,
+    ports: BpfHashMap<MapData, [u8; 2], u8>,
+    counters: PerCpuArray<MapData, Plain<SessionCounters>>,
+    reasons: PerCpuArray<MapData, u64>,
+}
+
+impl Datapath {
+    /// Loads all programs into the kernel; nothing is attached.
+    ///
+    /// # Errors
+    /// What the kernel refused, with the verifier's last words.
+    pub fn load(limits: Limits) -> Result<Self> {
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries("TX_SESSIONS", limits.sessions.max(1))
+            .map_max_entries("RX_SESSIONS", limits.sessions.max(1))
+            .map_max_entries("COUNTERS", limits.sessions.max(1))
+            .map_max_entries("TUNNEL_PORTS", limits.ports.max(1))
+            .load(OBJECT)
+            .context("can't load the eBPF object; l2xdp doctor tells what this kernel lacks")?;
+        for name in ProgramName::ALL {
+            let program = ebpf.program_mut(name.as_str()).context("program missing from the object")?;
+            match program {
+                Program::Xdp(xdp) => xdp.load(),
+                Program::SchedClassifier(tc) => tc.load(),
+                _ => return Err(anyhow!("{}: unexpected type", name.as_str())),
+            }
+            .with_context(|| format!("the kernel refused program {}", name.as_str()))?;
+        }
+        let mut take = |name: &str| ebpf.take_map(name).with_context(|| format!("map {name} missing"));
+        Ok(Self {
+            tx: BpfHashMap::try_from(take("TX_SESSIONS")?)?,
+            rx: BpfHashMap::try_from(take("RX_SESSIONS")?)?,
+            ports: BpfHashMap::try_from(take("TUNNEL_PORTS")?)?,
+            counters: PerCpuArray::try_from(take("COUNTERS")?)?,
+            reasons: PerCpuArray::try_from(take("REASONS")?)?,
+            ebpf,
+        })
+    }
+
+    /// An XDP program.
+    ///
+    /// # Errors
+    /// If `name` is not one.
+    pub fn xdp(&mut self, name: ProgramName) -> Result<&mut Xdp> {
+        let program = self.ebpf.program_mut(name.as_str()).context("no such program")?;
+        Ok(program.try_into()?)
+    }
+
+    /// A TC program.
+    ///
+    /// # Errors
+    /// If `name` is not one.
+    pub fn tc(&mut self, name: ProgramName) -> Result<&mut SchedClassifier> {
+        let program = self.ebpf.program_mut(name.as_str()).context("no such program")?;
+        Ok(program.try_into()?)
+    }
+
+    /// Sets or removes how frames from somewhere are sent.
+    ///
+    /// # Errors
+    /// The kernel's, a full map among them.
+    pub fn set_tx(&mut self, key: &AttachKey, session: Option<&TxSession>) -> Result<()> {
+        match session {
+            Some(session) => self.tx.insert(Plain(*key), Plain(*session), 0),
+            None => self.tx.remove(&Plain(*key)),
+        }
+        .with_context(|| format!("map TX_SESSIONS: interface {}", key.ifindex))
+    }
+
+    /// Sets or removes how messages for a session of ours are received.
+    ///
+    /// # Errors
+    /// The kernel's, a full map among them.
+    pub fn set_rx(&mut self, session_id: u32, session: Option<&RxSession>) -> Result<()> {
+        match session {
+            Some(session) => self.rx.insert(session_id.to_be_bytes(), Plain(*session), 0),
+            None => self.rx.remove(&session_id.to_be_bytes()),
+        }
+        .with_context(|| format!("map RX_SESSIONS: session {session_id}"))
+    }
+
+    /// Makes a UDP port one of our tunnels.
+    ///
+    /// # Errors
+    /// The kernel's, a full map among them.
+    pub fn add_port(&mut self, port: u16) -> Result<()> {
+        self.ports.insert(port.to_be_bytes(), 1, 0).with_context(|| format!("map TUNNEL_PORTS: port {port}"))
+    }
+
+    /// A session's counters, all CPUs together.
+    ///
+    /// # Errors
+    /// The kernel's; a slot that is not there.
+    pub fn counters(&self, slot: u32) -> Result<SessionCounters> {
+        let mut sum = SessionCounters::default();
+        for cpu in self.counters.get(&slot, 0).with_context(|| format!("map COUNTERS: slot {slot}"))?.iter() {
+            sum += &cpu.0;
+        }
+        Ok(sum)
+    }
+
+    /// The packets that left the fast path, all CPUs together, in the order of [`Reason::ALL`].
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn reasons(&self) -> Result<Vec<(Reason, u64)>> {
+        let count = |reason: Reason| -> Result<u64> {
+            Ok(self.reasons.get(&(reason as u32), 0).context("map REASONS")?.iter().sum())
+        };
+        Reason::ALL.iter().map(|&reason| Ok((reason, count(reason)?))).collect()
+    }
+}

@@ -1,0 +1,227 @@
+//! What the data path should hold, worked out from the configuration and the kernel's tables. Nothing here asks or
+//! changes anything.
+
+use crate::config::{Attach, Config, Mtu, Session, Tunnel};
+use crate::datapath::ProgramName;
+use crate::devices;
+use crate::observe::{Link, Observed, RouteQuery};
+use crate::underlay::{self, NoPath, Underlay};
+use l2xdp_common::pseudowire::{Output, Path};
+use l2xdp_common::session::flag;
+use l2xdp_common::wire::Eth;
+use l2xdp_common::{AttachKey, RxSession, TxSession};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+
+/// Where XDP is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum XdpMode {
+    /// In the driver where it can be, TC elsewhere.
+    #[default]
+    Auto,
+    /// In the driver, or not at all: what can't attach is an error. On veth ports too, whose frames may carry VLAN
+    /// tags that XDP can't see.
+    Native,
+    /// Nowhere: TC alone.
+    Tc,
+}
+
+/// Where a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Place {
+    /// XDP in the driver.
+    Xdp,
+    /// TC on the way in.
+    Ingress,
+    /// TC on the way out.
+    Egress,
+}
+
+/// A program to be attached to a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Hook {
+    /// The device.
+    pub ifindex: u32,
+    /// Where on it.
+    pub place: Place,
+    /// Encapsulates, or decapsulates.
+    pub encap: bool,
+}
+
+impl Hook {
+    /// The program of a hook.
+    pub const fn program(&self) -> ProgramName {
+        match (self.place, self.encap) {
+            (Place::Xdp, true) => ProgramName::XdpEncap,
+            (Place::Xdp, false) => ProgramName::XdpDecap,
+            (_, true) => ProgramName::TcEncap,
+            (_, false) => ProgramName::TcDecap,
+        }
+    }
+}
+
+/// What the data path should hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Programs to be attached.
+    pub hooks: BTreeSet<Hook>,
+    /// Ports that must take frames for every MAC.
+    pub promiscuous: BTreeSet<u32>,
+    /// Next hops whose MACs must be kept known.
+    pub next_hops: BTreeSet<(u32, IpAddr)>,
+    /// MTUs of pseudowire devices that follow the path's.
+    pub mtus: BTreeMap<u32, u32>,
+    /// The map of transmitting sessions.
+    pub tx: HashMap<AttachKey, TxSession>,
+    /// The map of receiving sessions.
+    pub rx: HashMap<u32, RxSession>,
+    /// By session id: `None`: frames flow; otherwise what keeps them from it.
+    pub trouble: BTreeMap<u32, Option<String>>,
+}
+
+/// A session's devices.
+struct Ends<'a> {
+    /// The pseudowire's device or the port.
+    visible: &'a Link,
+    /// The hidden end of a pseudowire's device.
+    wire: Option<&'a Link>,
+}
+
+/// The question that a tunnel asks of the routing table.
+pub const fn query(tunnel: &Tunnel) -> RouteQuery {
+    let Tunnel { local, remote, udp_sport, udp_dport, .. } = *tunnel;
+    RouteQuery { local, remote, udp_sport, udp_dport }
+}
+
+/// The path MTU to reckon with while there is no route, in bytes.
+const DEFAULT_PATH_MTU: u32 = 1500;
+
+/// The MTU of a pseudowire's device: what fits the path, without the inner Ethernet header (`l2tp_eth_adjust_mtu`).
+pub fn device_mtu(session: &Session, path_mtu: Option<u32>) -> u32 {
+    match session.mtu {
+        Mtu::Fixed(mtu) => mtu.into(),
+        Mtu::Auto => {
+            let max_inner = session.pseudowire.max_inner(path_mtu.unwrap_or(DEFAULT_PATH_MTU));
+            u32::from(max_inner).saturating_sub(Eth::LEN as u32)
+        }
+    }
+}
+
+/// Works out the plan. Sessions have their counters' slots in the configuration's order.
+pub fn plan(config: &Config, mode: XdpMode, observed: &Observed) -> Plan {
+    let mut plan = Plan::default();
+    let mut slot = 0;
+    for tunnel in &config.tunnels {
+        let underlay = underlay::resolve(observed, &query(tunnel));
+        if let Ok(underlay) = &underlay {
+            plan.next_hops.insert((underlay.ifindex, underlay.next_hop));
+            plan.hooks.insert(Hook { ifindex: underlay.ifindex, place: Place::Ingress, encap: false });
+            if mode != XdpMode::Tc {
+                plan.hooks.insert(Hook { ifindex: underlay.ifindex, place: Place::Xdp, encap: false });
+            }
+        }
+        for session in &tunnel.sessions {
+            let trouble = plan.add(session, slot, mode, observed, underlay.as_ref());
+            plan.trouble.insert(session.session_id, trouble.err());
+            slot += 1;
+        }
+    }
+    plan
+}
+
+impl Plan {
+    fn add(
+        &mut self,
+        session: &Session,
+        slot: u32,
+        mode: XdpMode,
+        observed: &Observed,
+        underlay: Result<&Underlay, &NoPath>,
+    ) -> Result<(), String> {
+        let ends = ends(session, observed)?;
+        let path = underlay.ok().and_then(|underlay| underlay.path.as_ref().ok());
+        let wan = underlay.ok().and_then(|underlay| observed.links.get(&underlay.ifindex));
+        if session.mtu == Mtu::Auto
+            && ends.wire.is_some()
+            && let Ok(underlay) = underlay
+        {
+            self.mtus.insert(ends.visible.ifindex, device_mtu(session, Some(underlay.mtu)));
+        }
+        self.add_tx(session, slot, mode, observed, &ends, path);
+        let output = match ends.wire {
+            Some(wire) => Output::Netdev {
+                ifindex: ends.visible.ifindex,
+                wire_ifindex: wire.ifindex,
+                mtu: ends.visible.mtu,
+            },
+            None => Output::Port { ifindex: ends.visible.ifindex, mtu: ends.visible.mtu },
+        };
+        let xdp_output = ends.wire.unwrap_or(ends.visible).ifindex;
+        let flags = choose(flag::VIA_TC, !observed.xdp_xmit(xdp_output))
+            | choose(flag::UNFINISHED, wan.is_some_and(|wan| wan.veth));
+        self.rx.insert(session.session_id, session.pseudowire.rx(slot, path, output, flags));
+        match underlay {
+            Ok(Underlay { path: Ok(_), .. }) => Ok(()),
+            Ok(Underlay { path: Err(no_path), .. }) => Err(no_path.to_string()),
+            Err(no_path) => Err(no_path.to_string()),
+        }
+    }
+
+    fn add_tx(
+        &mut self,
+        session: &Session,
+        slot: u32,
+        mode: XdpMode,
+        observed: &Observed,
+        ends: &Ends<'_>,
+        path: Option<&Path>,
+    ) {
+        let checksum = session.pseudowire.checksum;
+        let (ifindex, flags) = match ends.wire {
+            // The egress hook takes super-packets whole. An outer checksum each packet must have for itself: then
+            // the device is left to split them, and the hook is on the other end.
+            Some(wire) => {
+                let hook = if checksum {
+                    Hook { ifindex: wire.ifindex, place: Place::Ingress, encap: true }
+                } else {
+                    Hook { ifindex: ends.visible.ifindex, place: Place::Egress, encap: true }
+                };
+                self.hooks.insert(hook);
+                (hook.ifindex, 0)
+            }
+            None => (ends.visible.ifindex, self.add_port(ends.visible, mode, checksum)),
+        };
+        let unreachable = path.is_some_and(|path| !observed.xdp_xmit(path.ifindex));
+        let vlan = session.pseudowire.vlan.map_or(AttachKey::ALL_VLANS, u32::from);
+        let tx = session.pseudowire.tx(slot, path, flags | choose(flag::VIA_TC, unreachable));
+        self.tx.insert(AttachKey { ifindex, vlan }, tx);
+    }
+
+    /// The hooks of a port, and the flags of what is sent from it.
+    fn add_port(&mut self, port: &Link, mode: XdpMode, checksum: bool) -> u32 {
+        self.promiscuous.insert(port.ifindex);
+        self.hooks.insert(Hook { ifindex: port.ifindex, place: Place::Ingress, encap: true });
+        // A veth hands over tags beside the frame, which XDP can't see: TC must look at its frames. An XDP program
+        // that leaves them to TC is still of use if they need outer checksums: the other end then splits
+        // super-packets.
+        let leave = port.veth && mode != XdpMode::Native;
+        if mode != XdpMode::Tc && (!leave || checksum) {
+            self.hooks.insert(Hook { ifindex: port.ifindex, place: Place::Xdp, encap: true });
+        }
+        choose(flag::VIA_TC, leave) | choose(flag::UNFINISHED, port.veth)
+    }
+}
+
+fn ends<'a>(session: &Session, observed: &'a Observed) -> Result<Ends<'a>, String> {
+    let find = |name: &str| observed.link(name).ok_or_else(|| format!("interface {name} is gone"));
+    match &session.attach {
+        Attach::Netdev { name, .. } => {
+            Ok(Ends { visible: find(name)?, wire: Some(find(&devices::wire_name(session.session_id))?) })
+        }
+        Attach::Port { name, .. } => Ok(Ends { visible: find(name)?, wire: None }),
+    }
+}
+
+const fn choose(flag: u32, on: bool) -> u32 {
+    if on { flag } else { 0 }
+}

@@ -1,0 +1,73 @@
+//! The few system calls that no crate here wraps.
+
+use std::io;
+use std::mem::zeroed;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// `linux/ethtool.h`.
+const ETHTOOL_SGRO: u32 = 0x0000_002c;
+
+/// `struct ethtool_value`.
+#[repr(C)]
+struct EthtoolValue {
+    cmd: u32,
+    data: u32,
+}
+
+fn socket(domain: i32, kind: i32) -> io::Result<OwnedFd> {
+    // SAFETY: takes and returns integers.
+    let fd = unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just opened, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Turns generic receive offload of a device on (`ethtool -K NAME gro on`).
+///
+/// # Errors
+/// `ENODEV`, `EPERM`, `EOPNOTSUPP`; `EINVAL` for a name that is too long.
+pub fn enable_gro(name: &str) -> io::Result<()> {
+    let socket = socket(libc::AF_INET, libc::SOCK_DGRAM)?;
+    let mut value = EthtoolValue { cmd: ETHTOOL_SGRO, data: 1 };
+    // SAFETY: plain data, for which zeros are fine.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    // SAFETY: `request` and the value it points to live until the call returns.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Lets a device receive frames for every MAC, for as long as the returned socket is open: the kernel undoes it even
+/// if this process is killed.
+///
+/// # Errors
+/// `ENODEV`, `EPERM`.
+pub fn promiscuous(ifindex: u32) -> io::Result<OwnedFd> {
+    // Protocol 0: no packet ever reaches this socket.
+    let socket = socket(libc::AF_PACKET, libc::SOCK_RAW)?;
+    // SAFETY: plain data, for which zeros are fine.
+    let mut request: libc::packet_mreq = unsafe { zeroed() };
+    request.mr_ifindex = ifindex as i32;
+    request.mr_type = libc::PACKET_MR_PROMISC as u16;
+    // SAFETY: `request` is a `packet_mreq` of the length given, and lives until the call returns.
+    let error = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_ADD_MEMBERSHIP,
+            (&raw const request).cast(),
+            size_of_val(&request) as u32,
+        )
+    };
+    if error < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
+}
