@@ -1,0 +1,138 @@
+//! The daemons at the gateways.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::command::{self, SOON};
+use crate::netns::Namespace;
+use crate::process::Process;
+use crate::topology::Lab;
+use crate::wire::{Side, Wire};
+
+/// A running `l2xdp run`.
+#[derive(Debug)]
+pub struct Daemon {
+    process: Process,
+    loader: PathBuf,
+}
+
+/// The time from start to "ready".
+const START: Duration = Duration::from_secs(10);
+
+impl Daemon {
+    /// Starts it and waits until traffic can flow. Configuration and log go to `files.toml` and `files.log`.
+    pub fn start(
+        namespace: &Namespace,
+        loader: &Path,
+        config: &str,
+        arguments: &[&str],
+        files: &Path,
+    ) -> Result<Self> {
+        let mut daemon = Self::launch(namespace, loader, config, arguments, files)?;
+        daemon.process.await_sign("ready", START)?;
+        Ok(daemon)
+    }
+
+    /// Starts it and does not wait.
+    pub fn launch(
+        namespace: &Namespace,
+        loader: &Path,
+        config: &str,
+        arguments: &[&str],
+        files: &Path,
+    ) -> Result<Self> {
+        let file = files.with_extension("toml");
+        fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
+        let mut command = namespace.command(loader);
+        command.arg("run").arg("--config").arg(&file).args(arguments);
+        let process = Process::start(&mut command, &files.with_extension("log"))?;
+        Ok(Self { process, loader: loader.to_owned() })
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.process.said()
+    }
+
+    /// Ends it as an operator would; it must succeed in that.
+    pub fn stop(mut self) -> Result<()> {
+        let status = self.process.stop()?;
+        ensure!(status.success(), "the daemon ended with {status}: {}", self.log().trim());
+        Ok(())
+    }
+
+    /// `l2xdp show`, as a person reads it.
+    pub fn show(&self, namespace: &Namespace) -> Result<String> {
+        command::run(namespace.command(&self.loader).arg("show"), SOON)
+    }
+
+    /// `l2xdp show --json`.
+    pub fn show_json(&self, namespace: &Namespace) -> Result<Value> {
+        let text = command::run(namespace.command(&self.loader).args(["show", "--json"]), SOON)?;
+        serde_json::from_str(&text).with_context(|| format!("l2xdp show --json printed no JSON: {text}"))
+    }
+}
+
+/// The daemons of a lab.
+#[derive(Debug)]
+pub struct Gateways {
+    one: Daemon,
+    two: Daemon,
+}
+
+impl Gateways {
+    /// Starts both.
+    pub fn start(lab: &Lab, loader: &Path, wire: &Wire) -> Result<Self> {
+        let launch = |side| {
+            let namespace = lab.gateway(side);
+            let arguments = ["--xdp-mode", wire.xdp_mode];
+            let files = lab.work.path().join(namespace.name());
+            Daemon::launch(namespace, loader, &wire.config(side), &arguments, &files)
+        };
+        let (one, two) = (launch(Side::One)?, launch(Side::Two)?);
+        let mut gateways = Self { one, two };
+        for side in Side::BOTH {
+            let name = lab.gateway(side).name();
+            let daemon = gateways.daemon_mut(side);
+            daemon.process.await_sign("ready", START).with_context(|| format!("at {name}"))?;
+        }
+        Ok(gateways)
+    }
+
+    /// The daemon of a side.
+    pub fn daemon(&self, side: Side) -> &Daemon {
+        match side {
+            Side::One => &self.one,
+            Side::Two => &self.two,
+        }
+    }
+
+    /// The daemon of a side, to be changed.
+    pub fn daemon_mut(&mut self, side: Side) -> &mut Daemon {
+        match side {
+            Side::One => &mut self.one,
+            Side::Two => &mut self.two,
+        }
+    }
+
+    /// Ends both as an operator would.
+    pub fn stop(self) -> Result<()> {
+        self.one.stop()?;
+        self.two.stop()
+    }
+
+    /// Lets both run on.
+    pub fn keep(self) {
+        self.one.process.keep();
+        self.two.process.keep();
+    }
+}

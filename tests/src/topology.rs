@@ -1,0 +1,154 @@
+//! The lab's five namespaces: host01 – tun01 – inet – tun02 – host02.
+//!
+//! ```text
+//! host01 eth0 ── eth1 tun01 eth0 ── eth1 inet eth2 ── eth0 tun02 eth1 ── eth0 host02
+//! 192.168.0.1         1.1.1.2       1.1.1.1  2.2.2.1       2.2.2.2       192.168.0.2
+//! fd00::1             2001:db8:1::2    …:1::1  …:2::1      2001:db8:2::2      fd00::2
+//! ```
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::daemon::Gateways;
+use crate::netns::{self, Namespace};
+use crate::wire::{Attach, Side, Wire};
+use crate::workdir::WorkDir;
+
+/// Two hosts, two gateways, and a plain router between the gateways.
+#[derive(Debug)]
+pub struct Lab {
+    /// The host at tun01.
+    pub host01: Namespace,
+    /// A gateway.
+    pub tun01: Namespace,
+    /// The router.
+    pub inet: Namespace,
+    /// The other gateway.
+    pub tun02: Namespace,
+    /// The host at tun02.
+    pub host02: Namespace,
+    /// Logs, captures and configuration.
+    pub work: WorkDir,
+}
+
+/// The namespaces of a lab, without the prefix of their names.
+pub const HOSTS: [&str; 5] = ["host01", "tun01", "inet", "tun02", "host02"];
+
+impl Lab {
+    /// Builds it; its namespaces are called `PREFIX-host01` and so on. What is left of an earlier one goes.
+    pub fn build(prefix: &str) -> Result<Self> {
+        remove(prefix)?;
+        let [host01, tun01, inet, tun02, host02] =
+            HOSTS.map(|host| Namespace::create(&format!("{prefix}-{host}")));
+        let work = WorkDir::create(&format!("{prefix}-lab"))?;
+        let lab = Self { host01: host01?, tun01: tun01?, inet: inet?, tun02: tun02?, host02: host02?, work };
+        lab.join()?;
+        lab.address()?;
+        Ok(lab)
+    }
+
+    /// The host of a side.
+    pub fn host(&self, side: Side) -> &Namespace {
+        match side {
+            Side::One => &self.host01,
+            Side::Two => &self.host02,
+        }
+    }
+
+    /// The gateway of a side.
+    pub fn gateway(&self, side: Side) -> &Namespace {
+        match side {
+            Side::One => &self.tun01,
+            Side::Two => &self.tun02,
+        }
+    }
+
+    /// The LAN address of a host.
+    pub fn lan_address(side: Side) -> &'static str {
+        match side {
+            Side::One => "192.168.0.1",
+            Side::Two => "192.168.0.2",
+        }
+    }
+
+    /// Readies the gateways for this wire and starts their daemons.
+    pub fn start(&self, loader: &Path, wire: &Wire) -> Result<Gateways> {
+        for side in Side::BOTH {
+            let gateway = self.gateway(side);
+            // Deleting what is not there fails, which is as good.
+            let _ = gateway.run("ip link del br0");
+            if wire.attach == Attach::Netdev {
+                gateway.run_all(BRIDGE)?;
+            }
+        }
+        Gateways::start(self, loader, wire)
+    }
+
+    /// Lets it stay.
+    pub fn keep(self) {
+        let Self { host01, tun01, inet, tun02, host02, work } = self;
+        [host01, tun01, inet, tun02, host02].into_iter().for_each(Namespace::keep);
+        work.keep();
+    }
+
+    fn join(&self) -> Result<()> {
+        for (here, port, there, peer) in [
+            (&self.host01, "eth0", &self.tun01, "eth1"),
+            (&self.tun01, "eth0", &self.inet, "eth1"),
+            (&self.inet, "eth2", &self.tun02, "eth0"),
+            (&self.tun02, "eth1", &self.host02, "eth0"),
+        ] {
+            let peer_namespace = there.name();
+            here.run(&format!("ip link add {port} type veth peer name {peer} netns {peer_namespace}"))?;
+            // As on a real wire: frames of at most 1500 bytes, with finished checksums and their VLAN tags
+            // in the bytes. XDP forgets what else a frame on a veth is to become. With GRO a veth takes in
+            // what XDP sends to it; without, that vanishes uncounted.
+            let wire = "tx off txvlan off gro on";
+            here.run(&format!("ethtool -K {port} {wire}"))?;
+            there.run(&format!("ethtool -K {peer} {wire}"))?;
+        }
+        Ok(())
+    }
+
+    fn address(&self) -> Result<()> {
+        self.inet.set("ipv4/ip_forward", "1")?;
+        self.inet.set("ipv6/conf/all/forwarding", "1")?;
+        for host in [&self.host01, &self.host02] {
+            // A transfer that stalls is to stall, not to feel its way to a smaller MSS.
+            host.set("ipv4/tcp_mtu_probing", "0")?;
+        }
+        for (namespace, port, v4, v6) in [
+            (&self.host01, "eth0", "192.168.0.1/24", "fd00::1/64"),
+            (&self.tun01, "eth0", "1.1.1.2/24", "2001:db8:1::2/64"),
+            (&self.inet, "eth1", "1.1.1.1/24", "2001:db8:1::1/64"),
+            (&self.inet, "eth2", "2.2.2.1/24", "2001:db8:2::1/64"),
+            (&self.tun02, "eth0", "2.2.2.2/24", "2001:db8:2::2/64"),
+            (&self.host02, "eth0", "192.168.0.2/24", "fd00::2/64"),
+        ] {
+            namespace.run_all([
+                format!("ip addr add {v4} dev {port}").as_str(),
+                &format!("ip addr add {v6} dev {port} nodad"),
+                &format!("ip link set {port} up"),
+            ])?;
+        }
+        self.tun01.run_all(["ip route add default via 1.1.1.1", "ip route add default via 2001:db8:1::1"])?;
+        self.tun02.run_all(["ip route add default via 2.2.2.1", "ip route add default via 2001:db8:2::1"])?;
+        for gateway in [&self.tun01, &self.tun02] {
+            gateway.run_all(["ip link set eth1 addrgenmode none", "ip link set eth1 up"])?;
+        }
+        Ok(())
+    }
+}
+
+const BRIDGE: [&str; 4] = [
+    "ip link add br0 type bridge stp_state 0 mcast_snooping 0",
+    "ip link set br0 addrgenmode none",
+    "ip link set eth1 master br0",
+    "ip link set br0 up",
+];
+
+/// Removes what is left of a lab of this prefix.
+pub fn remove(prefix: &str) -> Result<()> {
+    HOSTS.iter().try_for_each(|host| netns::remove(&format!("{prefix}-{host}")))
+}
