@@ -67,7 +67,8 @@ fn attach_xdp(datapath: &mut Datapath, hook: &Hook, link: &Link) -> Result<Attac
             link.name,
         )));
     }
-    let why = errno.map_or_else(|| error.to_string(), |errno| io::Error::from_raw_os_error(errno).to_string());
+    let why =
+        errno.map_or_else(|| error.to_string(), |errno| io::Error::from_raw_os_error(errno).to_string());
     Err(AttachError {
         unsupported: matches!(
             errno,
@@ -87,7 +88,12 @@ fn program_name(id: Option<u32>) -> String {
 }
 
 /// TCX where the kernel has it (Linux 6.6), clsact elsewhere.
-fn attach_tc(datapath: &mut Datapath, hook: &Hook, link: &Link, attach_type: TcAttachType) -> Result<Attached> {
+fn attach_tc(
+    datapath: &mut Datapath,
+    hook: &Hook,
+    link: &Link,
+    attach_type: TcAttachType,
+) -> Result<Attached> {
     let name = hook.program();
     let program = datapath.tc(name)?;
     let context = || format!("{}: can't attach {} to TC", link.name, name.as_str());
@@ -128,4 +134,3 @@ fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
     }
     None
 }
-

@@ -4,9 +4,9 @@
 use crate::show::Status;
 use anyhow::{Context, Result, bail};
 use std::io;
+use std::io::Read;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream};
-use std::io::Read;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
 

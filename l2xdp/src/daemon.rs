@@ -154,7 +154,7 @@ fn status(gateway: &Gateway) -> Result<Status> {
                 },
                 max_frame: underlay.as_ref().ok().map(|way| pseudowire.max_inner(way.mtu)),
                 trouble: gateway.plan.trouble.get(&session.session_id).cloned().flatten(),
-                counters: counters.named().map(|(name, count)| (name.to_owned(), count)).collect(),
+                counters: counters.named().map(|(name, count)| (name.to_owned(), count.into())).collect(),
             });
         }
     }

@@ -84,7 +84,12 @@ async fn configure(handle: &Handle, pair: &Pair<'_>, wire: &str) -> Result<()> {
 const MAX_MTU: u32 = 65_535;
 
 async fn set(handle: &Handle, name: &str, message: LinkMessageBuilder<LinkUnspec>) -> Result<()> {
-    handle.link().set(message.build()).execute().await.with_context(|| format!("netdev {name}: can't set it up"))
+    handle
+        .link()
+        .set(message.build())
+        .execute()
+        .await
+        .with_context(|| format!("netdev {name}: can't set it up"))
 }
 
 /// Sets a device's MTU.
@@ -93,7 +98,12 @@ async fn set(handle: &Handle, name: &str, message: LinkMessageBuilder<LinkUnspec
 /// The kernel's.
 pub async fn set_mtu(handle: &Handle, ifindex: u32, mtu: u32) -> Result<()> {
     let message = LinkUnspec::new_with_index(ifindex).mtu(mtu).build();
-    handle.link().set(message).execute().await.with_context(|| format!("interface {ifindex}: can't set MTU {mtu}"))
+    handle
+        .link()
+        .set(message)
+        .execute()
+        .await
+        .with_context(|| format!("interface {ifindex}: can't set MTU {mtu}"))
 }
 
 /// Removes a device, and with it its other end.
@@ -122,5 +132,10 @@ pub async fn manage_neighbour(handle: &Handle, ifindex: u32, address: IpAddr) ->
 pub async fn forget_neighbour(handle: &Handle, ifindex: u32, address: IpAddr) -> Result<()> {
     let mut request = handle.neighbours().add(ifindex, address);
     let message = request.message_mut().clone();
-    handle.neighbours().del(message).execute().await.with_context(|| format!("neighbour {address} on {ifindex}"))
+    handle
+        .neighbours()
+        .del(message)
+        .execute()
+        .await
+        .with_context(|| format!("neighbour {address} on {ifindex}"))
 }

@@ -15,6 +15,8 @@ use rtnetlink::Handle;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
+use tokio::time::sleep;
 
 /// All that a run of l2xdp has set up.
 pub struct Gateway {
@@ -33,7 +35,9 @@ pub struct Gateway {
     /// The last plan that was carried out.
     pub(crate) plan: Plan,
     pub(crate) observed: Observed,
-    /// What was said last of each trouble, to say it once.
+    /// From then on trouble is logged, and does not end the run.
+    started: bool,
+    /// Trouble that was logged, to say it once.
     said: HashSet<String>,
 }
 
@@ -42,7 +46,12 @@ impl Gateway {
     ///
     /// # Errors
     /// What failed, where, and the mend.
-    pub async fn start(config: Config, mode: XdpMode, netlink: Handle, netdev: GenetlinkHandle) -> Result<Self> {
+    pub async fn start(
+        config: Config,
+        mode: XdpMode,
+        netlink: Handle,
+        netdev: GenetlinkHandle,
+    ) -> Result<Self> {
         let sessions = config.tunnels.iter().map(|tunnel| tunnel.sessions.len()).sum::<usize>() as u32;
         let datapath = Datapath::load(Limits { sessions, ports: config.tunnels.len() as u32 })?;
         let sockets = Sockets::open(&config.tunnels)?;
@@ -59,6 +68,7 @@ impl Gateway {
             next_hops: BTreeSet::new(),
             plan: Plan::default(),
             observed: Observed::default(),
+            started: false,
             said: HashSet::new(),
         };
         match gateway.set_up().await {
@@ -76,18 +86,36 @@ impl Gateway {
         for tunnel in &self.config.tunnels {
             self.datapath.add_port(tunnel.udp_sport)?;
         }
-        let sessions: Vec<_> = self.sessions().map(|(path_mtu, session)| (path_mtu, session.clone())).collect();
+        let sessions: Vec<_> =
+            self.sessions().map(|(path_mtu, session)| (path_mtu, session.clone())).collect();
         for (path_mtu, session) in &sessions {
-            self.make_device(*path_mtu, session).await.with_context(|| format!("session {}", session.session_id))?;
+            self.make_device(*path_mtu, session)
+                .await
+                .with_context(|| format!("session {}", session.session_id))?;
         }
         self.observe().await?;
-        self.carry_out(true).await
+        self.carry_out().await?;
+        // A next hop that was not known yet has been asked by now: give it the time to answer.
+        for _ in 0..ANSWER_TURNS {
+            if self.plan.trouble.values().all(Option::is_none) {
+                break;
+            }
+            sleep(ANSWER_TURN).await;
+            self.observe().await?;
+            self.carry_out().await?;
+        }
+        for (id, trouble) in &self.plan.trouble {
+            tell(*id, trouble.as_deref());
+        }
+        self.started = true;
+        Ok(())
     }
 
     /// All sessions, each with its path's MTU.
     fn sessions(&self) -> impl Iterator<Item = (Option<u32>, &Session)> {
         self.config.tunnels.iter().flat_map(|tunnel| {
-            let mtu = underlay::resolve(&self.observed, &plan::query(tunnel)).ok().map(|underlay| underlay.mtu);
+            let mtu =
+                underlay::resolve(&self.observed, &plan::query(tunnel)).ok().map(|underlay| underlay.mtu);
             tunnel.sessions.iter().map(move |session| (mtu, session))
         })
     }
@@ -148,7 +176,7 @@ impl Gateway {
     /// Follows the kernel: looks again, plans again, carries out what is new. Trouble is logged, and the rest goes on.
     pub async fn follow(&mut self) {
         let result = match self.observe().await {
-            Ok(()) => self.carry_out(false).await,
+            Ok(()) => self.carry_out().await,
             Err(error) => Err(error),
         };
         if let Err(error) = result {
@@ -164,21 +192,23 @@ impl Gateway {
             let query = plan::query(tunnel);
             routes.insert(query, observe::route(&self.netlink, &query).await);
         }
-        let no_xdp_xmit = match xdp_features::without_xmit(&mut self.netdev).await? {
-            Some(devices) => devices,
-            // A veth takes XDP's frames only if its other end has NAPI. We know that only of our own.
-            None if self.mode == XdpMode::Native => Vec::new(),
-            None => {
-                let unknown = |link: &&Link| link.veth && !devices::is_ours(link);
-                links.values().filter(unknown).map(|link| link.ifindex).collect()
+        let mut observed = Observed { links, neighbours, routes, no_xdp_xmit: HashSet::new() };
+        for ifindex in plan::outputs(&self.config, &observed) {
+            let known = xdp_features::has_xmit(&mut self.netdev, ifindex).await?;
+            // A veth takes XDP's frames only if its other end has NAPI. Where the kernel does not say so, we know it
+            // only of our own.
+            let guess = |link: &Link| !link.veth || devices::is_ours(link) || self.mode == XdpMode::Native;
+            if !known.unwrap_or_else(|| observed.links.get(&ifindex).is_none_or(guess)) {
+                observed.no_xdp_xmit.insert(ifindex);
             }
-        };
-        self.observed = Observed { links, neighbours, routes, no_xdp_xmit };
+        }
+        self.observed = observed;
         Ok(())
     }
 
-    /// Makes the data path what the plan says. At the `start` any failure is an error; later it is logged.
-    async fn carry_out(&mut self, start: bool) -> Result<()> {
+    /// Makes the data path what the plan says. Until the gateway has started, what can't be attached is
+    /// an error; later it is logged.
+    async fn carry_out(&mut self) -> Result<()> {
         let new = plan::plan(&self.config, self.mode, &self.observed);
         self.follow_next_hops(&new).await;
         for (&ifindex, &mtu) in &new.mtus {
@@ -187,13 +217,10 @@ impl Gateway {
             }
         }
         self.fill_maps(&new)?;
-        self.attach(&new, start)?;
+        self.attach(&new)?;
         for (id, trouble) in &new.trouble {
-            if self.plan.trouble.get(id) != Some(trouble) {
-                match trouble {
-                    Some(trouble) => warn!("session {id}: {trouble}"),
-                    None => info!("session {id}: up"),
-                }
+            if self.started && self.plan.trouble.get(id) != Some(trouble) {
+                tell(*id, trouble.as_deref());
             }
         }
         self.plan = new;
@@ -238,7 +265,7 @@ impl Gateway {
         Ok(())
     }
 
-    fn attach(&mut self, new: &Plan, start: bool) -> Result<()> {
+    fn attach(&mut self, new: &Plan) -> Result<()> {
         self.hooks.retain(|hook, _| new.hooks.contains(hook));
         self.promiscuous.retain(|ifindex, _| new.promiscuous.contains(ifindex));
         for &ifindex in &new.promiscuous {
@@ -259,7 +286,7 @@ impl Gateway {
                     info!("{:#}; TC does its work", refused.error);
                     None
                 }
-                Err(refused) if start => return Err(refused.error),
+                Err(refused) if !self.started => return Err(refused.error),
                 Err(refused) => {
                     self.say(format!("{:#}", refused.error));
                     continue;
@@ -291,6 +318,17 @@ impl Gateway {
         for (ifindex, address) in std::mem::take(&mut self.next_hops) {
             let _ = devices::forget_neighbour(&self.netlink, ifindex, address).await;
         }
+    }
+}
+
+/// How long a start waits for next hops to answer.
+const ANSWER_TURNS: u32 = 20;
+const ANSWER_TURN: Duration = Duration::from_millis(50);
+
+fn tell(session_id: u32, trouble: Option<&str>) {
+    match trouble {
+        Some(trouble) => warn!("session {session_id}: {trouble}"),
+        None => info!("session {session_id}: up"),
     }
 }
 

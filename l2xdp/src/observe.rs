@@ -2,11 +2,17 @@
 
 use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp};
-use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia};
+use netlink_packet_route::link::{
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
+};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia,
+};
 use rtnetlink::{Handle, RouteMessageBuilder};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 /// A network device.
@@ -77,7 +83,7 @@ pub struct Observed {
     /// The routes asked for; the kernel's words where there is none.
     pub routes: HashMap<RouteQuery, Result<Route, String>>,
     /// Devices that frames can't be redirected to from XDP.
-    pub no_xdp_xmit: Vec<u32>,
+    pub no_xdp_xmit: HashSet<u32>,
 }
 
 impl Observed {
@@ -97,7 +103,8 @@ impl Observed {
 /// # Errors
 /// What rtnetlink answers.
 pub async fn links(handle: &Handle) -> Result<HashMap<u32, Link>> {
-    let messages: Vec<_> = handle.link().get().execute().try_collect().await.context("rtnetlink: list links")?;
+    let messages: Vec<_> =
+        handle.link().get().execute().try_collect().await.context("rtnetlink: list links")?;
     Ok(messages.iter().map(Link::from).map(|link| (link.ifindex, link)).collect())
 }
 
@@ -129,9 +136,9 @@ pub async fn route(handle: &Handle, query: &RouteQuery) -> Result<Route, String>
     message.header.protocol = 0.into();
     message.header.scope = 0.into();
     message.header.kind = RouteType::Unspec;
-    message.attributes.retain(|attribute| {
-        matches!(attribute, RouteAttribute::Source(_) | RouteAttribute::Destination(_))
-    });
+    message
+        .attributes
+        .retain(|attribute| matches!(attribute, RouteAttribute::Source(_) | RouteAttribute::Destination(_)));
     // Policy rules may look at ports (RFC 3931 data goes over UDP).
     message.attributes.extend([
         RouteAttribute::IpProto(libc::IPPROTO_UDP as u8),
@@ -221,7 +228,8 @@ impl TryFrom<&RouteMessage> for Route {
                 RouteAttribute::Gateway(RouteAddress::Inet(v4)) | RouteAttribute::Via(RouteVia::Inet(v4)) => {
                     gateway = Some(IpAddr::V4(*v4));
                 }
-                RouteAttribute::Gateway(RouteAddress::Inet6(v6)) | RouteAttribute::Via(RouteVia::Inet6(v6)) => {
+                RouteAttribute::Gateway(RouteAddress::Inet6(v6))
+                | RouteAttribute::Via(RouteVia::Inet6(v6)) => {
                     gateway = Some(IpAddr::V6(*v6));
                 }
                 RouteAttribute::Metrics(metrics) => {

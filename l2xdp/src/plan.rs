@@ -156,8 +156,7 @@ impl Plan {
             },
             None => Output::Port { ifindex: ends.visible.ifindex, mtu: ends.visible.mtu },
         };
-        let xdp_output = ends.wire.unwrap_or(ends.visible).ifindex;
-        let flags = choose(flag::VIA_TC, !observed.xdp_xmit(xdp_output))
+        let flags = choose(flag::VIA_TC, !observed.xdp_xmit(ends.xdp_output().ifindex))
             | choose(flag::UNFINISHED, wan.is_some_and(|wan| wan.veth));
         self.rx.insert(session.session_id, session.pseudowire.rx(slot, path, output, flags));
         match underlay {
@@ -209,6 +208,24 @@ impl Plan {
             self.hooks.insert(Hook { ifindex: port.ifindex, place: Place::Xdp, encap: true });
         }
         choose(flag::VIA_TC, leave) | choose(flag::UNFINISHED, port.veth)
+    }
+}
+
+/// The devices that frames would be sent to from XDP.
+pub fn outputs(config: &Config, observed: &Observed) -> BTreeSet<u32> {
+    let mut outputs = BTreeSet::new();
+    for tunnel in &config.tunnels {
+        outputs.extend(underlay::resolve(observed, &query(tunnel)).ok().map(|underlay| underlay.ifindex));
+        let ends = tunnel.sessions.iter().filter_map(|session| ends(session, observed).ok());
+        outputs.extend(ends.map(|ends| ends.xdp_output().ifindex));
+    }
+    outputs
+}
+
+impl Ends<'_> {
+    /// Where XDP sends decapsulated frames.
+    fn xdp_output(&self) -> &Link {
+        self.wire.unwrap_or(self.visible)
     }
 }
 

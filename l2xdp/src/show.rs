@@ -2,6 +2,7 @@
 
 use crate::sockets::SocketCounters;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -58,7 +59,7 @@ pub struct SessionStatus {
     /// What keeps frames from flowing.
     pub trouble: Option<String>,
     /// By the kernel's names (`L2TP_ATTR_STATS`).
-    pub counters: BTreeMap<String, u64>,
+    pub counters: Map<String, Value>,
 }
 
 impl fmt::Display for Status {

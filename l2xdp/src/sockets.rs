@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
@@ -63,7 +63,11 @@ impl Sockets {
             return SocketCounters::default();
         };
         let Counts { control, data, invalid } = &*socket.counts;
-        SocketCounters { control: control.load(Relaxed), data: data.load(Relaxed), invalid: invalid.load(Relaxed) }
+        SocketCounters {
+            control: control.load(Relaxed),
+            data: data.load(Relaxed),
+            invalid: invalid.load(Relaxed),
+        }
     }
 }
 

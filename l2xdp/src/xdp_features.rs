@@ -3,10 +3,10 @@
 
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
-use genetlink::GenetlinkHandle;
+use genetlink::{GenetlinkError, GenetlinkHandle};
 use netlink_packet_core::{
-    DecodeError, Emitable, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, NlaBuffer, NlasIterator,
-    ParseableParametrized, parse_u32, parse_u64,
+    DecodeError, DefaultNla, Emitable, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, NlaBuffer,
+    NlasIterator, ParseableParametrized, parse_u32, parse_u64,
 };
 use netlink_packet_generic::{GenlFamily, GenlHeader, GenlMessage};
 
@@ -17,8 +17,8 @@ const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
 /// GRO on, or an XDP program.
 const NETDEV_XDP_ACT_NDO_XMIT: u64 = 1 << 2;
 
-/// One device's answer; empty as a request.
-#[derive(Clone, Copy, Debug, Default)]
+/// A question about one device, and its answer.
+#[derive(Clone, Copy, Debug)]
 struct Device {
     ifindex: u32,
     features: u64,
@@ -40,15 +40,23 @@ impl GenlFamily for Device {
 
 impl Emitable for Device {
     fn buffer_len(&self) -> usize {
-        0
+        self.index().buffer_len()
     }
 
-    fn emit(&self, _buffer: &mut [u8]) {}
+    fn emit(&self, buffer: &mut [u8]) {
+        self.index().emit(buffer);
+    }
+}
+
+impl Device {
+    fn index(&self) -> DefaultNla {
+        DefaultNla::new(NETDEV_A_DEV_IFINDEX, self.ifindex.to_ne_bytes().to_vec())
+    }
 }
 
 impl ParseableParametrized<[u8], GenlHeader> for Device {
     fn parse_with_param(payload: &[u8], _header: GenlHeader) -> Result<Self, DecodeError> {
-        let mut device = Self::default();
+        let mut device = Self { ifindex: 0, features: 0 };
         for attribute in NlasIterator::new(payload) {
             let attribute: NlaBuffer<&[u8]> = attribute?;
             match attribute.kind() {
@@ -61,28 +69,30 @@ impl ParseableParametrized<[u8], GenlHeader> for Device {
     }
 }
 
-/// The devices of this network namespace that can't be sent to from XDP; `None` before Linux 6.3, which does not say.
+/// Can XDP send frames out of a device? `None` before Linux 6.3, which does not say, and for a device that is gone.
+///
+/// Asked one by one: the kernel's list of all lacks the flag `NLM_F_MULTI`, so that netlink-proto takes its first
+/// device for all of it (seen on Linux 6.18).
 ///
 /// # Errors
 /// What generic netlink answers.
-pub async fn without_xmit(handle: &mut GenetlinkHandle) -> Result<Option<Vec<u32>>> {
-    let mut request = NetlinkMessage::from(GenlMessage::from_payload(Device::default()));
-    request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+pub async fn has_xmit(handle: &mut GenetlinkHandle, ifindex: u32) -> Result<Option<bool>> {
+    const CONTEXT: &str = "generic netlink: family netdev";
+    let mut request = NetlinkMessage::from(GenlMessage::from_payload(Device { ifindex, features: 0 }));
+    request.header.flags = NLM_F_REQUEST;
     let mut answers = match handle.request(request).await {
         Ok(answers) => answers,
         // The family is not there.
-        Err(genetlink::GenetlinkError::NetlinkError(_)) => return Ok(None),
-        Err(error) => return Err(error).context("generic netlink: family netdev"),
+        Err(GenetlinkError::NetlinkError(_)) => return Ok(None),
+        Err(error) => return Err(error).context(CONTEXT),
     };
-    let mut without = Vec::new();
-    while let Some(answer) = answers.next().await {
-        match answer.context("generic netlink: family netdev")?.payload {
-            NetlinkPayload::InnerMessage(message) if message.payload.features & NETDEV_XDP_ACT_NDO_XMIT == 0 => {
-                without.push(message.payload.ifindex);
+    match answers.next().await {
+        Some(answer) => match answer.context(CONTEXT)?.payload {
+            NetlinkPayload::InnerMessage(answer) => {
+                Ok(Some(answer.payload.features & NETDEV_XDP_ACT_NDO_XMIT != 0))
             }
-            NetlinkPayload::Error(error) => return Err(error.to_io()).context("netdev: dev-get"),
-            _ => {}
-        }
+            _ => Ok(None),
+        },
+        None => Ok(None),
     }
-    Ok(Some(without))
 }
