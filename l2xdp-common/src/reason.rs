@@ -5,6 +5,8 @@
 pub enum Verdict {
     /// On to the kernel, untouched.
     Pass,
+    /// Split into the packets it stands for, which are looked at again one by one.
+    Split,
     /// Dropped, and counted by its reason.
     Drop,
     /// Dropped half rewritten: it failed after the point of no return.
@@ -63,7 +65,7 @@ reasons! {
     /// The session is known, but not from this address or port.
     Peer = "peer" => Pass,
     /// A received super-packet, which can't be decapsulated as if it were one frame.
-    Gso = "gso" => Pass,
+    Gso = "gso" => Split,
     /// The cookie is not the one we require.
     Cookie = "cookie" => Drop,
     /// The frame ends before the headers it needs.
@@ -71,7 +73,7 @@ reasons! {
     /// Too big for the path to the peer.
     TooBig = "too_big" => Drop,
     /// A super-packet to be sent that can't be kept whole.
-    GsoTx = "gso_tx" => Drop,
+    GsoTx = "gso_tx" => Split,
     /// There is no route to the peer, or its next hop has not answered.
     NoRoute = "no_route" => Drop,
     /// The kernel refused to move the frame's head or tail.

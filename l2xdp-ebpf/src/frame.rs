@@ -301,6 +301,21 @@ impl TcFrame {
         skb_field!(self.ifindex)
     }
 
+    /// Notes something on the frame that stays with it within the namespace.
+    #[inline(always)]
+    pub fn set_mark(&self, mark: u32) {
+        // SAFETY: the kernel's context, whose mark programs may write.
+        unsafe { (*self.skb).mark = mark };
+    }
+
+    /// Takes the note off.
+    #[inline(always)]
+    pub fn take_mark(&self) -> u32 {
+        let mark = skb_field!(self.mark);
+        self.set_mark(0);
+        mark
+    }
+
     /// Makes the first `len` bytes linear, if they are not; where that fails, bounds checks will say so.
     #[inline(always)]
     fn pull(&mut self, len: usize) {

@@ -26,6 +26,17 @@ static COUNTERS: PerCpuArray<SessionCounters> = PerCpuArray::with_max_entries(1,
 #[map]
 static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Reason::ALL.len() as u32, 0);
 
+/// The device that splits super-packets, set by the loader.
+#[unsafe(no_mangle)]
+static SPLIT_IFINDEX: u32 = 0;
+
+/// The device that splits super-packets.
+#[inline(always)]
+pub fn split_ifindex() -> u32 {
+    // SAFETY: a valid static. Volatile, because the loader writes it before the program runs.
+    unsafe { core::ptr::read_volatile(&raw const SPLIT_IFINDEX) }
+}
+
 /// Room to copy a piece of a frame to, for its checksum.
 #[map]
 static SCRATCH: PerCpuArray<Piece> = PerCpuArray::with_max_entries(1, 0);

@@ -29,27 +29,46 @@ pub fn xdp_decap(ctx: XdpContext) -> u32 {
     }
 }
 
-/// TC: encapsulates what leaves a pseudowire's device (egress), comes out of its hidden end or in on a port
-/// (ingress).
+/// TC: encapsulates what leaves a pseudowire's device (egress) or comes in on a port (ingress).
 #[classifier]
 pub fn tc_encap(ctx: TcContext) -> i32 {
     let mut frame = TcFrame::new(&ctx);
     let ifindex = frame.ifindex();
-    match encapsulate(&mut frame, ifindex) {
-        Ok(tx) => redirect(tx.ifindex, 0) as i32,
-        Err(reason) => tc_verdict(reason),
-    }
+    tc_encapsulate(&mut frame, ifindex)
 }
 
 /// TC ingress on a WAN device: decapsulates what is ours.
 #[classifier]
 pub fn tc_decap(ctx: TcContext) -> i32 {
+    tc_decapsulate(&mut TcFrame::new(&ctx))
+}
+
+/// TC ingress on the splitter's far end: does the work of the two above on the packets that a super-packet of theirs
+/// was split into. The mark is the device it was to be encapsulated on, or 0.
+#[classifier]
+pub fn tc_split(ctx: TcContext) -> i32 {
     let mut frame = TcFrame::new(&ctx);
-    match decapsulate(&mut frame) {
+    match frame.take_mark() {
+        0 => tc_decapsulate(&mut frame),
+        ifindex => tc_encapsulate(&mut frame, ifindex),
+    }
+}
+
+#[inline(always)]
+fn tc_encapsulate(frame: &mut TcFrame, ifindex: u32) -> i32 {
+    match encapsulate(frame, ifindex) {
+        Ok(tx) => redirect(tx.ifindex, 0) as i32,
+        Err(reason) => tc_verdict(frame, reason, ifindex),
+    }
+}
+
+#[inline(always)]
+fn tc_decapsulate(frame: &mut TcFrame) -> i32 {
+    match decapsulate(frame) {
         Ok(rx) => {
             redirect(rx.tc_ifindex, if rx.has(flag::INGRESS) { BPF_F_INGRESS.into() } else { 0 }) as i32
         }
-        Err(reason) => tc_verdict(reason),
+        Err(reason) => tc_verdict(frame, reason, 0),
     }
 }
 
@@ -59,9 +78,10 @@ fn encapsulate<F: Frame>(frame: &mut F, ifindex: u32) -> Result<&'static TxSessi
     let (segments, len) = (frame.segments(), frame.len());
     match encap::encap(frame, tx) {
         Ok(()) => maps::count_tx(tx.slot, segments, len),
-        Err(Reason::ToTc) => return Err(Reason::ToTc),
         Err(reason) => {
-            maps::count_tx_error(tx.slot);
+            if matches!(reason.verdict(), Verdict::Drop | Verdict::Abort) {
+                maps::count_tx_error(tx.slot);
+            }
             return Err(reason);
         }
     }
@@ -74,7 +94,7 @@ fn decapsulate<F: Frame>(frame: &mut F) -> Result<&'static RxSession, Reason> {
     match decap::decap(frame, rx) {
         Ok(()) => maps::count_rx(rx.slot, frame.len()),
         Err(reason) => {
-            if reason.verdict() != Verdict::Pass {
+            if matches!(reason.verdict(), Verdict::Drop | Verdict::Abort) {
                 maps::count_rx_error(rx.slot, reason);
             }
             return Err(reason);
@@ -98,16 +118,22 @@ fn xdp_verdict(reason: Reason) -> u32 {
     }
     match verdict {
         Verdict::Pass => xdp_action::XDP_PASS,
+        // XDP sees no super-packets.
+        Verdict::Split => xdp_action::XDP_ABORTED,
         Verdict::Drop => xdp_action::XDP_DROP,
         Verdict::Abort => xdp_action::XDP_ABORTED,
     }
 }
 
 #[inline(always)]
-fn tc_verdict(reason: Reason) -> i32 {
+fn tc_verdict(frame: &TcFrame, reason: Reason, mark: u32) -> i32 {
     maps::count_reason(reason);
     match reason.verdict() {
         Verdict::Pass => TC_ACT_OK,
+        Verdict::Split => {
+            frame.set_mark(mark);
+            redirect(maps::split_ifindex(), 0) as i32
+        }
         Verdict::Drop | Verdict::Abort => TC_ACT_SHOT,
     }
 }

@@ -50,7 +50,7 @@ impl AttachError {
 }
 
 fn attach_xdp(datapath: &mut Datapath, hook: &Hook, link: &Link) -> Result<Attached, AttachError> {
-    let xdp = datapath.xdp(hook.program()).map_err(AttachError::fatal)?;
+    let xdp = datapath.xdp(hook.program).map_err(AttachError::fatal)?;
     let error = match xdp.attach_to_if_index(hook.ifindex, XdpMode::Driver) {
         Ok(id) => {
             let link = xdp.take_link(id).map_err(|error| AttachError::fatal(error.into()))?;
@@ -94,7 +94,7 @@ fn attach_tc(
     link: &Link,
     attach_type: TcAttachType,
 ) -> Result<Attached> {
-    let name = hook.program();
+    let name = hook.program;
     let program = datapath.tc(name)?;
     let context = || format!("{}: can't attach {} to TC", link.name, name.as_str());
     let tcx = TcAttachOptions::TcxOrder(LinkOrder::default());

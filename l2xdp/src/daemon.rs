@@ -171,7 +171,7 @@ fn attached(gateway: &Gateway) -> Vec<String> {
                 Place::Ingress => "tc ingress",
                 Place::Egress => "tc egress",
             };
-            format!("{device}: {} ({place})", hook.program().as_str())
+            format!("{device}: {} ({place})", hook.program.as_str())
         })
         .collect()
 }

@@ -11,21 +11,23 @@ use l2xdp_common::{AttachKey, Reason, RxSession, TxSession};
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/l2xdp-ebpf"));
 
 /// A program of the object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ProgramName {
     /// XDP on a port.
     XdpEncap,
     /// XDP on a WAN device.
     XdpDecap,
-    /// TC on a port, a pseudowire's device or its hidden end.
+    /// TC on a port or a pseudowire's device.
     TcEncap,
     /// TC on a WAN device.
     TcDecap,
+    /// TC on the splitter's far end.
+    TcSplit,
 }
 
 impl ProgramName {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::XdpEncap, Self::XdpDecap, Self::TcEncap, Self::TcDecap];
+    pub const ALL: [Self; 5] = [Self::XdpEncap, Self::XdpDecap, Self::TcEncap, Self::TcDecap, Self::TcSplit];
 
     /// As the kernel shows it.
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +36,7 @@ impl ProgramName {
             Self::XdpDecap => "xdp_decap",
             Self::TcEncap => "tc_encap",
             Self::TcDecap => "tc_decap",
+            Self::TcSplit => "tc_split",
         }
     }
 }
@@ -66,16 +69,18 @@ pub struct Datapath {
 }
 
 impl Datapath {
-    /// Loads all programs into the kernel; nothing is attached.
+    /// Loads all programs into the kernel; nothing is attached. Super-packets will be sent out of the device
+    /// `split_ifindex` to be split.
     ///
     /// # Errors
     /// What the kernel refused, with the verifier's last words.
-    pub fn load(limits: Limits) -> Result<Self> {
+    pub fn load(limits: Limits, split_ifindex: u32) -> Result<Self> {
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("TX_SESSIONS", limits.sessions.max(1))
             .map_max_entries("RX_SESSIONS", limits.sessions.max(1))
             .map_max_entries("COUNTERS", limits.sessions.max(1))
             .map_max_entries("TUNNEL_PORTS", limits.ports.max(1))
+            .override_global("SPLIT_IFINDEX", &split_ifindex, true)
             .load(OBJECT)
             .context("can't load the eBPF object; l2xdp doctor tells what this kernel lacks")?;
         for name in ProgramName::ALL {

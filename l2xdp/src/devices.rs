@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::{fs, io};
 
 /// What marks a device as ours, so that the next start can clean up after a crash.
-const ALIAS: &str = "l2xdp session ";
+const ALIAS: &str = "l2xdp ";
 
 /// The name of the hidden end: unique, as session ids are, and short enough for any of them.
 pub fn wire_name(session_id: u32) -> String {
@@ -22,19 +22,34 @@ pub fn is_ours(link: &Link) -> bool {
     link.alias.as_ref().is_some_and(|alias| alias.starts_with(ALIAS))
 }
 
-/// A pseudowire device to be made.
+/// A veth to be made.
 #[derive(Clone, Debug)]
 pub struct Pair<'a> {
-    /// The name users see.
+    /// The one end: what users see.
     pub name: &'a str,
-    /// The session it belongs to.
-    pub session_id: u32,
-    /// Its MTU, in bytes.
+    /// The other end, hidden.
+    pub wire: &'a str,
+    /// What the two are for, different for each pair.
+    pub purpose: &'a str,
+    /// MTU of the one end, in bytes. The hidden end takes everything.
     pub mtu: u32,
-    /// Frames are to be split before they reach the hidden end.
-    pub split: bool,
+    /// The most packets that what goes into the one end may stand for; 1: super-packets are split on their way to the
+    /// hidden end.
+    pub gso_max_segs: Option<u32>,
     /// The index of the bridge it becomes a port of.
     pub bridge: Option<u32>,
+}
+
+impl Pair<'static> {
+    /// The pair that splits super-packets: what goes into the one end comes out of the other in packets.
+    pub const SPLITTER: Self = Self {
+        name: "l2xsplit",
+        wire: "l2xsplit-out",
+        purpose: "splitter of super-packets",
+        mtu: MAX_MTU,
+        gso_max_segs: Some(1),
+        bridge: None,
+    };
 }
 
 /// Makes the two devices, and brings them up.
@@ -42,14 +57,13 @@ pub struct Pair<'a> {
 /// # Errors
 /// What the kernel refused. A half-made pair is removed.
 pub async fn create(handle: &Handle, pair: &Pair<'_>) -> Result<()> {
-    let wire = wire_name(pair.session_id);
     handle
         .link()
-        .add(LinkVeth::new(pair.name, &wire).build())
+        .add(LinkVeth::new(pair.name, pair.wire).build())
         .execute()
         .await
         .with_context(|| format!("netdev {}: can't create it", pair.name))?;
-    let result = configure(handle, pair, &wire).await;
+    let result = configure(handle, pair).await;
     if result.is_err() {
         // The first error is the one to report.
         let _ = delete(handle, pair.name).await;
@@ -57,27 +71,35 @@ pub async fn create(handle: &Handle, pair: &Pair<'_>) -> Result<()> {
     result
 }
 
-async fn configure(handle: &Handle, pair: &Pair<'_>, wire: &str) -> Result<()> {
-    let alias = format!("{ALIAS}{}", pair.session_id);
+async fn configure(handle: &Handle, pair: &Pair<'_>) -> Result<()> {
+    let alias = format!("{ALIAS}{}", pair.purpose);
     // The wire must say nothing of its own: everything it sent would arrive on the visible end.
-    match fs::write(format!("/proc/sys/net/ipv6/conf/{wire}/disable_ipv6"), "1") {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("{wire}: can't turn IPv6 off"));
-        }
-        _ => {}
-    }
+    silence(pair.wire)?;
     sys::enable_gro(pair.name).with_context(|| format!("netdev {}: can't turn GRO on", pair.name))?;
-    let hidden =
-        LinkUnspec::new_with_name(wire).alias(alias.clone()).arp(false).multicast(false).mtu(MAX_MTU).up();
-    set(handle, wire, hidden).await?;
-    let mut visible = LinkUnspec::new_with_name(pair.name).alias(alias).mtu(pair.mtu).up();
-    if pair.split {
-        visible = visible.append_extra_attribute(LinkAttribute::GsoMaxSegs(1));
+    let hidden = LinkUnspec::new_with_name(pair.wire)
+        .alias(alias.clone())
+        .arp(false)
+        .multicast(false)
+        .mtu(MAX_MTU)
+        .up();
+    set(handle, pair.wire, hidden).await?;
+    let mut visible = LinkUnspec::new_with_name(pair.name).alias(alias).mtu(pair.mtu);
+    if let Some(segments) = pair.gso_max_segs {
+        visible = visible.append_extra_attribute(LinkAttribute::GsoMaxSegs(segments));
     }
     if let Some(bridge) = pair.bridge {
         visible = visible.controller(bridge);
     }
-    set(handle, pair.name, visible).await
+    set(handle, pair.name, visible.up()).await
+}
+
+/// Turns IPv6 off, with all that it sends unasked.
+fn silence(name: &str) -> Result<()> {
+    match fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1") {
+        // A kernel without IPv6.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.with_context(|| format!("{name}: can't turn IPv6 off")),
+    }
 }
 
 /// The most a veth takes, in bytes.

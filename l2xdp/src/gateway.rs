@@ -52,17 +52,23 @@ impl Gateway {
         netlink: Handle,
         netdev: GenetlinkHandle,
     ) -> Result<Self> {
-        let sessions = config.tunnels.iter().map(|tunnel| tunnel.sessions.len()).sum::<usize>() as u32;
-        let datapath = Datapath::load(Limits { sessions, ports: config.tunnels.len() as u32 })?;
-        let sockets = Sockets::open(&config.tunnels)?;
+        remove_leftovers(&netlink).await?;
+        devices::create(&netlink, &Pair::SPLITTER).await?;
+        let loaded = match load(&config, &netlink).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                devices::delete(&netlink, Pair::SPLITTER.name).await?;
+                return Err(error);
+            }
+        };
         let mut gateway = Self {
             config,
             mode,
             netlink,
             netdev,
-            datapath,
-            sockets,
-            devices: Vec::new(),
+            datapath: loaded.0,
+            sockets: loaded.1,
+            devices: vec![Pair::SPLITTER.name.to_owned()],
             hooks: BTreeMap::new(),
             promiscuous: BTreeMap::new(),
             next_hops: BTreeSet::new(),
@@ -81,7 +87,6 @@ impl Gateway {
     }
 
     async fn set_up(&mut self) -> Result<()> {
-        self.remove_leftovers().await?;
         self.observe().await?;
         for tunnel in &self.config.tunnels {
             self.datapath.add_port(tunnel.udp_sport)?;
@@ -120,20 +125,6 @@ impl Gateway {
         })
     }
 
-    /// Devices that a killed run left behind. There is no other run: we hold the control socket.
-    async fn remove_leftovers(&mut self) -> Result<()> {
-        let links = observe::links(&self.netlink).await?;
-        let mut gone = HashSet::new();
-        for link in links.values().filter(|link| devices::is_ours(link)) {
-            // Two ends have one alias, and go together.
-            if gone.insert(link.alias.clone()) {
-                info!("{}: left behind by a run that was killed; removing it", link.name);
-                devices::delete(&self.netlink, &link.name).await?;
-            }
-        }
-        Ok(())
-    }
-
     async fn make_device(&mut self, path_mtu: Option<u32>, session: &Session) -> Result<()> {
         let (name, bridge) = match &session.attach {
             Attach::Port { name, .. } => {
@@ -163,13 +154,18 @@ impl Gateway {
         };
         let pair = Pair {
             name,
-            session_id: session.session_id,
+            wire: &devices::wire_name(session.session_id),
+            purpose: &format!("session {}", session.session_id),
             mtu: plan::device_mtu(session, path_mtu),
-            split: session.pseudowire.checksum,
+            gso_max_segs: None,
             bridge,
         };
-        devices::create(&self.netlink, &pair).await?;
-        self.devices.push(name.clone());
+        self.create(&pair).await
+    }
+
+    async fn create(&mut self, pair: &Pair<'_>) -> Result<()> {
+        devices::create(&self.netlink, pair).await?;
+        self.devices.push(pair.name.to_owned());
         Ok(())
     }
 
@@ -319,6 +315,31 @@ impl Gateway {
             let _ = devices::forget_neighbour(&self.netlink, ifindex, address).await;
         }
     }
+}
+
+/// Devices that a killed run left behind. There is no other run: we hold the control socket.
+async fn remove_leftovers(netlink: &Handle) -> Result<()> {
+    let links = observe::links(netlink).await?;
+    let mut gone = HashSet::new();
+    for link in links.values().filter(|link| devices::is_ours(link)) {
+        // Two ends have one alias, and go together.
+        if gone.insert(link.alias.clone()) {
+            info!("{}: left behind by a run that was killed; removing it", link.name);
+            devices::delete(netlink, &link.name).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What needs no undoing but to be dropped.
+async fn load(config: &Config, netlink: &Handle) -> Result<(Datapath, Sockets)> {
+    let sockets = Sockets::open(&config.tunnels)?;
+    let sessions = config.tunnels.iter().map(|tunnel| tunnel.sessions.len()).sum::<usize>() as u32;
+    let limits = Limits { sessions, ports: config.tunnels.len() as u32 };
+    let links = observe::links(netlink).await?;
+    let splitter = links.values().find(|link| link.name == Pair::SPLITTER.name);
+    let splitter = splitter.with_context(|| missing("splitter", Pair::SPLITTER.name))?;
+    Ok((Datapath::load(limits, splitter.ifindex)?, sockets))
 }
 
 /// How long a start waits for next hops to answer.

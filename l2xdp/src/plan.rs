@@ -3,7 +3,7 @@
 
 use crate::config::{Attach, Config, Mtu, Session, Tunnel};
 use crate::datapath::ProgramName;
-use crate::devices;
+use crate::devices::{self, Pair};
 use crate::observe::{Link, Observed, RouteQuery};
 use crate::underlay::{self, NoPath, Underlay};
 use l2xdp_common::pseudowire::{Output, Path};
@@ -44,20 +44,8 @@ pub struct Hook {
     pub ifindex: u32,
     /// Where on it.
     pub place: Place,
-    /// Encapsulates, or decapsulates.
-    pub encap: bool,
-}
-
-impl Hook {
-    /// The program of a hook.
-    pub const fn program(&self) -> ProgramName {
-        match (self.place, self.encap) {
-            (Place::Xdp, true) => ProgramName::XdpEncap,
-            (Place::Xdp, false) => ProgramName::XdpDecap,
-            (_, true) => ProgramName::TcEncap,
-            (_, false) => ProgramName::TcDecap,
-        }
-    }
+    /// The program.
+    pub program: ProgramName,
 }
 
 /// What the data path should hold.
@@ -110,14 +98,29 @@ pub fn device_mtu(session: &Session, path_mtu: Option<u32>) -> u32 {
 /// Works out the plan. Sessions have their counters' slots in the configuration's order.
 pub fn plan(config: &Config, mode: XdpMode, observed: &Observed) -> Plan {
     let mut plan = Plan::default();
+    if let Some(splitter) = observed.link(Pair::SPLITTER.wire) {
+        plan.hooks.insert(Hook {
+            ifindex: splitter.ifindex,
+            place: Place::Ingress,
+            program: ProgramName::TcSplit,
+        });
+    }
     let mut slot = 0;
     for tunnel in &config.tunnels {
         let underlay = underlay::resolve(observed, &query(tunnel));
         if let Ok(underlay) = &underlay {
             plan.next_hops.insert((underlay.ifindex, underlay.next_hop));
-            plan.hooks.insert(Hook { ifindex: underlay.ifindex, place: Place::Ingress, encap: false });
+            plan.hooks.insert(Hook {
+                ifindex: underlay.ifindex,
+                place: Place::Ingress,
+                program: ProgramName::TcDecap,
+            });
             if mode != XdpMode::Tc {
-                plan.hooks.insert(Hook { ifindex: underlay.ifindex, place: Place::Xdp, encap: false });
+                plan.hooks.insert(Hook {
+                    ifindex: underlay.ifindex,
+                    place: Place::Xdp,
+                    program: ProgramName::XdpDecap,
+                });
             }
         }
         for session in &tunnel.sessions {
@@ -175,20 +178,13 @@ impl Plan {
         ends: &Ends<'_>,
         path: Option<&Path>,
     ) {
-        let checksum = session.pseudowire.checksum;
-        let (ifindex, flags) = match ends.wire {
-            // The egress hook takes super-packets whole. An outer checksum each packet must have for itself: then
-            // the device is left to split them, and the hook is on the other end.
-            Some(wire) => {
-                let hook = if checksum {
-                    Hook { ifindex: wire.ifindex, place: Place::Ingress, encap: true }
-                } else {
-                    Hook { ifindex: ends.visible.ifindex, place: Place::Egress, encap: true }
-                };
-                self.hooks.insert(hook);
-                (hook.ifindex, 0)
+        let ifindex = ends.visible.ifindex;
+        let flags = match ends.wire {
+            Some(_) => {
+                self.hooks.insert(Hook { ifindex, place: Place::Egress, program: ProgramName::TcEncap });
+                0
             }
-            None => (ends.visible.ifindex, self.add_port(ends.visible, mode, checksum)),
+            None => self.add_port(ends.visible, mode),
         };
         let unreachable = path.is_some_and(|path| !observed.xdp_xmit(path.ifindex));
         let vlan = session.pseudowire.vlan.map_or(AttachKey::ALL_VLANS, u32::from);
@@ -197,17 +193,16 @@ impl Plan {
     }
 
     /// The hooks of a port, and the flags of what is sent from it.
-    fn add_port(&mut self, port: &Link, mode: XdpMode, checksum: bool) -> u32 {
-        self.promiscuous.insert(port.ifindex);
-        self.hooks.insert(Hook { ifindex: port.ifindex, place: Place::Ingress, encap: true });
-        // A veth hands over tags beside the frame, which XDP can't see: TC must look at its frames. An XDP program
-        // that leaves them to TC is still of use if they need outer checksums: the other end then splits
-        // super-packets.
-        let leave = port.veth && mode != XdpMode::Native;
-        if mode != XdpMode::Tc && (!leave || checksum) {
-            self.hooks.insert(Hook { ifindex: port.ifindex, place: Place::Xdp, encap: true });
+    fn add_port(&mut self, port: &Link, mode: XdpMode) -> u32 {
+        let ifindex = port.ifindex;
+        self.promiscuous.insert(ifindex);
+        self.hooks.insert(Hook { ifindex, place: Place::Ingress, program: ProgramName::TcEncap });
+        // A veth hands over tags beside the frame, which XDP can't see and would lose.
+        let xdp = mode == XdpMode::Native || mode == XdpMode::Auto && !port.veth;
+        if xdp {
+            self.hooks.insert(Hook { ifindex, place: Place::Xdp, program: ProgramName::XdpEncap });
         }
-        choose(flag::VIA_TC, leave) | choose(flag::UNFINISHED, port.veth)
+        choose(flag::UNFINISHED, port.veth)
     }
 }
 
