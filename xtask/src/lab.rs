@@ -73,10 +73,7 @@ fn lock() -> Result<UnixListener> {
 fn show(args: &Args, report: &mut Report) -> Result<()> {
     let start = Instant::now();
     let lab = Lab::build(PREFIX).context("cannot build the lab")?;
-    let wire = Wire::new(match args.attach {
-        Attach::Netdev => wire::Attach::Netdev,
-        Attach::Port => wire::Attach::Port,
-    });
+    let wire = wire(args.attach);
     let mut gateways = start_gateways(&lab, args, &wire)?;
     report.say(&format!("up in {:.1} s: {}", start.elapsed().as_secs_f32(), HOSTS.join(" – ")));
 
@@ -98,6 +95,14 @@ fn show(args: &Args, report: &mut Report) -> Result<()> {
         return Ok(());
     }
     gateways.stop()
+}
+
+fn wire(attach: Attach) -> Wire {
+    match attach {
+        Attach::Netdev => Wire::new(wire::Attach::Netdev),
+        // On a veth l2xdp prefers TC, for what may come without tags or checksums in its bytes; not here.
+        Attach::Port => Wire { xdp_mode: "native", ..Wire::new(wire::Attach::Port) },
+    }
 }
 
 fn start_gateways(lab: &Lab, args: &Args, wire: &Wire) -> Result<Gateways> {
