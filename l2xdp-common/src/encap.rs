@@ -52,7 +52,7 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<(), Reason> {
     let popped = if tx.has(flag::RETAG) { Vlan::LEN } else { 0 };
     check_size(frame, tx, l4.as_ref(), popped)?;
     if let Some(l4) = &l4 {
-        if frame.is_bare() && tx.has(flag::UNFINISHED) && l4.is_unfinished(frame)? {
+        if frame.is_bare() && tx.has(flag::UNFINISHED) && l4.is_unfinished(frame).unwrap_or(false) {
             return Err(Reason::ToTc);
         }
         // A SYN cut short within its options is no reason to keep it.

@@ -15,7 +15,7 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 use bytemuck::Pod;
 use core::arch::asm;
 use core::intrinsics::is_val_statically_known;
-use l2xdp_common::wire::{Be16, Be32, Eth, Ipv6, Tailed6, Vlan, ethertype};
+use l2xdp_common::wire::{Be16, Be32, Eth, Ipv4, Ipv6, Tailed6, Vlan, ethertype};
 use l2xdp_common::{Frame, Reason, checksum, encap, mss};
 
 /// No header begins further into a frame: outer headers, two tags, an IPv4 header with options, TCP options.
@@ -343,8 +343,8 @@ impl TcFrame {
 
     /// `skb->protocol`: what the kernel believes follows the Ethernet header.
     #[inline(always)]
-    fn protocol(&self) -> u32 {
-        skb_field!(self.protocol)
+    fn ethertype(&self) -> Be16 {
+        Be16((skb_field!(self.protocol) as u16).to_ne_bytes())
     }
 
     #[inline(always)]
@@ -360,7 +360,7 @@ impl TcFrame {
             if !self.has_detached_tag() {
                 // The kernel takes the next tag out of the bytes when it pops the one beside them: what is left
                 // in the bytes here is a frame that came with its first tag there.
-                let protocol = Be16((self.protocol() as u16).to_ne_bytes());
+                let protocol = self.ethertype();
                 if !Vlan::is_tag(protocol) {
                     break;
                 }
@@ -381,7 +381,7 @@ impl TcFrame {
     /// super-packet later. Only for frames it believes to be IP.
     #[inline(always)]
     fn insert(&mut self, n: usize, inner_eth_len: usize, ipv6: bool) -> bool {
-        let protocol = Be16((self.protocol() as u16).to_ne_bytes());
+        let protocol = self.ethertype();
         if protocol != ethertype::IPV4 && protocol != ethertype::IPV6 {
             return false;
         }
@@ -406,6 +406,9 @@ impl TcFrame {
         self.moved(error)
     }
 }
+
+/// Shorter frames can't be decapsulated by `bpf_skb_adjust_room` without padding, over IPv6 at least.
+const SHORT: usize = Eth::LEN + Ipv6::LEN;
 
 /// Both MACs of a frame, in words so that they are copied by words.
 type Macs = [Be32; 3];
@@ -442,7 +445,10 @@ impl Frame for TcFrame {
         let macs = *self.header::<Macs>(0)?;
         let ethertype = self.header::<Eth>(0)?.ethertype;
         let tags_len = count * Vlan::LEN;
-        if !self.insert(n + tags_len, Eth::LEN + tags_len, ipv6) {
+        // What `insert` marks as encapsulated, the kernel later refuses to pad; and a short frame would need that if
+        // it is decapsulated in TC. Such a frame is no super-packet.
+        let short = self.len() < SHORT && self.segment_len() == 0;
+        if short || !self.insert(n + tags_len, Eth::LEN + tags_len, ipv6) {
             if self.segment_len() != 0 {
                 return Err(Reason::Room);
             }
@@ -466,10 +472,11 @@ impl Frame for TcFrame {
         let macs = *self.header::<Macs>(n)?;
         let ethertype = self.header::<Eth>(n)?.ethertype;
         let len = self.len() - n;
-        // The kernel wants an IP header's length to be left behind the Ethernet header.
-        let padded = len < Eth::LEN + Ipv6::LEN;
+        // The kernel wants the outer IP header's length to be left behind the Ethernet header.
+        let header_len = if self.ethertype() == ethertype::IPV6 { Ipv6::LEN } else { Ipv4::LEN };
+        let padded = len < Eth::LEN + header_len;
         if padded {
-            self.change_tail(self.len() + Ipv6::LEN)?;
+            self.change_tail(self.len() + header_len)?;
         }
         self.adjust_room(-(n as i32), BPF_F_ADJ_ROOM_FIXED_GSO.into())?;
         if padded {
