@@ -9,8 +9,7 @@ use l2xdp_tests::wire::Side;
 use super::report::Step;
 
 /// The sessions' errors, and the reasons for which frames are lost.
-const LOSSES: [&str; 8] =
-    ["tx_errors", "rx_errors", "cookie", "short", "too_big", "gso_tx", "no_route", "room"];
+const LOSSES: [&str; 7] = ["tx_errors", "rx_errors", "cookie", "short", "too_big", "no_route", "room"];
 
 /// What both gateways had counted before anything was shown: frames may be lost until they are ready.
 pub struct Baseline([Counters; 2]);
