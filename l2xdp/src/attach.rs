@@ -7,6 +7,9 @@ use anyhow::{Context, Result, anyhow};
 use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError};
 use aya::programs::xdp::{XdpLink, XdpMode};
 use aya::programs::{LinkOrder, TcAttachType, loaded_programs};
+use futures_util::TryStreamExt;
+use netlink_packet_route::tc::TcHandle;
+use rtnetlink::Handle;
 use std::error::Error;
 use std::io;
 
@@ -15,7 +18,12 @@ pub enum Attached {
     /// By an XDP link.
     Xdp(XdpLink),
     /// By a TCX link, or a filter of the clsact qdisc.
-    Tc(SchedClassifierLink),
+    Tc {
+        /// The attachment.
+        link: SchedClassifierLink,
+        /// The qdisc was not there before.
+        clsact_added: bool,
+    },
 }
 
 /// What went wrong with an attachment.
@@ -98,13 +106,10 @@ fn attach_tc(
     let program = datapath.tc(name)?;
     let context = || format!("{}: can't attach {} to TC", link.name, name.as_str());
     let tcx = TcAttachOptions::TcxOrder(LinkOrder::default());
+    let mut clsact_added = false;
     let id = match program.attach_with_options(&link.name, attach_type, tcx) {
-        Ok(id) => id,
         Err(error) if errno(&error) == Some(libc::EINVAL) => {
-            match tc::qdisc_add_clsact(&link.name) {
-                Err(error) if errno(&error) != Some(libc::EEXIST) => return Err(error).with_context(context),
-                _ => {}
-            }
+            clsact_added = add_clsact(&link.name).with_context(context)?;
             // Filters, unlike links, outlive a process that was killed.
             match tc::qdisc_detach_program(&link.name, attach_type, name.as_str()) {
                 Err(error) if !not_found(&error) => return Err(error).with_context(context),
@@ -113,9 +118,37 @@ fn attach_tc(
             let filter = TcAttachOptions::Netlink(NlOptions::default());
             program.attach_with_options(&link.name, attach_type, filter).with_context(context)?
         }
-        Err(error) => return Err(error).with_context(context),
+        result => result.with_context(context)?,
     };
-    Ok(Attached::Tc(program.take_link(id)?))
+    Ok(Attached::Tc { link: program.take_link(id)?, clsact_added })
+}
+
+/// Adds the qdisc; `false`: it was there.
+fn add_clsact(name: &str) -> Result<bool, TcError> {
+    match tc::qdisc_add_clsact(name) {
+        Ok(()) => Ok(true),
+        Err(error) if errno(&error) == Some(libc::EEXIST) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes the clsact qdisc of a device, unless somebody has filters there.
+///
+/// # Errors
+/// What rtnetlink answers.
+pub async fn remove_clsact(netlink: &Handle, ifindex: u32) -> Result<()> {
+    let index = ifindex as i32;
+    for request in
+        [netlink.traffic_filter(index).get().ingress(), netlink.traffic_filter(index).get().egress()]
+    {
+        let filters: Vec<_> = request.execute().try_collect().await?;
+        if !filters.is_empty() {
+            return Ok(());
+        }
+    }
+    let mut request = netlink.qdisc().del(index);
+    request.message_mut().header.parent = TcHandle::CLSACT;
+    Ok(request.execute().await?)
 }
 
 fn not_found(error: &TcError) -> bool {

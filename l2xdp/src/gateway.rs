@@ -30,6 +30,8 @@ pub struct Gateway {
     devices: Vec<String>,
     /// Programs attached by us. `None`: the device can't.
     pub(crate) hooks: BTreeMap<Hook, Option<Attached>>,
+    /// Devices whose clsact qdisc was added by us.
+    clsact: BTreeSet<u32>,
     promiscuous: BTreeMap<u32, OwnedFd>,
     next_hops: BTreeSet<(u32, IpAddr)>,
     /// The last plan that was carried out.
@@ -70,6 +72,7 @@ impl Gateway {
             sockets: loaded.1,
             devices: vec![Pair::SPLITTER.name.to_owned()],
             hooks: BTreeMap::new(),
+            clsact: BTreeSet::new(),
             promiscuous: BTreeMap::new(),
             next_hops: BTreeSet::new(),
             plan: Plan::default(),
@@ -193,7 +196,7 @@ impl Gateway {
             let known = xdp_features::has_xmit(&mut self.netdev, ifindex).await?;
             // A veth takes XDP's frames only if its other end has NAPI. Where the kernel does not say so, we know it
             // only of our own.
-            let guess = |link: &Link| !link.veth || devices::is_ours(link) || self.mode == XdpMode::Native;
+            let guess = |link: &Link| !link.veth || devices::is_ours(link);
             if !known.unwrap_or_else(|| observed.links.get(&ifindex).is_none_or(guess)) {
                 observed.no_xdp_xmit.insert(ifindex);
             }
@@ -288,6 +291,9 @@ impl Gateway {
                     continue;
                 }
             };
+            if let Some(Attached::Tc { clsact_added: true, .. }) = attached {
+                self.clsact.insert(hook.ifindex);
+            }
             self.hooks.insert(*hook, attached);
         }
         Ok(())
@@ -304,6 +310,11 @@ impl Gateway {
     /// Undoes everything, in reverse.
     pub async fn stop(mut self) {
         self.hooks.clear();
+        for &ifindex in self.clsact.iter().filter(|ifindex| self.observed.links.contains_key(ifindex)) {
+            if let Err(error) = attach::remove_clsact(&self.netlink, ifindex).await {
+                info!("interface {ifindex}: can't remove clsact: {error:#}");
+            }
+        }
         self.promiscuous.clear();
         for name in std::mem::take(&mut self.devices).iter().rev() {
             // An administrator may have been quicker.
