@@ -34,13 +34,14 @@ pub fn find<'a, F: Frame, A: Attachments>(
     attachments.tx(&AttachKey { ifindex, vlan }).ok_or(Reason::NoAttachment)
 }
 
-/// Puts the outer headers of a session before a frame.
+/// Puts the outer headers of a session before a frame. Returns the inner bytes sent: of a super-packet, those of all
+/// the frames it will be split into.
 ///
 /// # Errors
 /// Before the point of no return the frame is untouched, but for a lowered MSS. After it, only
 /// [`Reason::Room`] and [`Reason::Short`] are possible.
 #[inline(always)]
-pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<(), Reason> {
+pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
     if frame.is_bare() && tx.has(flag::VIA_TC) {
         return Err(Reason::ToTc);
     }
@@ -60,6 +61,12 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<(), Reason> {
     }
     let tos = if tx.has(flag::TOS_INHERIT) { inner_dscp(frame) } else { 0 };
     let inner_len = frame.len() - popped;
+    let repeated = match &l4 {
+        Some(l4) if frame.segment_len() != 0 => {
+            (frame.segments() as usize - 1) * (l4.headers_len(frame)? - popped)
+        }
+        _ => 0,
+    };
 
     // The point of no return.
     if tx.has(flag::RETAG) {
@@ -76,7 +83,7 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<(), Reason> {
     if tx.has(flag::CHECKSUM) {
         frame.write_checksum(outer_len, ipv6)?;
     }
-    Ok(())
+    Ok(inner_len + repeated)
 }
 
 /// Does it fit the path? A super-packet is as long as the packets it will be split into.

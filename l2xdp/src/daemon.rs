@@ -1,8 +1,8 @@
 //! `l2xdp run`: from start to signal.
 
 use crate::config::{Attach, Config};
-use crate::gateway::Gateway;
-use crate::plan::{self, Place, XdpMode};
+use crate::gateway::{Gateway, Options};
+use crate::plan::{self, Place};
 use crate::show::{SessionStatus, Status, TunnelStatus};
 use crate::{control, underlay};
 use anyhow::{Context, Result, bail};
@@ -37,7 +37,7 @@ const LOOK: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// What kept it from starting; everything is undone then.
-pub async fn run(config: Config, mode: XdpMode) -> Result<()> {
+pub async fn run(config: Config, options: Options) -> Result<()> {
     check_privileges()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -48,7 +48,7 @@ pub async fn run(config: Config, mode: XdpMode) -> Result<()> {
     let (connection, netdev, _) = genetlink::new_connection().context("can't open generic netlink")?;
     tokio::spawn(connection);
 
-    let mut gateway = Gateway::start(config, mode, netlink, netdev).await?;
+    let mut gateway = Gateway::start(config, options, netlink, netdev).await?;
     info!("ready");
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -70,17 +70,19 @@ pub struct Datapath {
 
 impl Datapath {
     /// Loads all programs into the kernel; nothing is attached. Super-packets will be sent out of the device
-    /// `split_ifindex` to be split.
+    /// `split_ifindex` to be split. With `trace`, every packet that leaves the fast path can be
+    /// [logged](crate::trace).
     ///
     /// # Errors
     /// What the kernel refused, with the verifier's last words.
-    pub fn load(limits: Limits, split_ifindex: u32) -> Result<Self> {
+    pub fn load(limits: Limits, split_ifindex: u32, trace: bool) -> Result<Self> {
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("TX_SESSIONS", limits.sessions.max(1))
             .map_max_entries("RX_SESSIONS", limits.sessions.max(1))
             .map_max_entries("COUNTERS", limits.sessions.max(1))
             .map_max_entries("TUNNEL_PORTS", limits.ports.max(1))
             .override_global("SPLIT_IFINDEX", &split_ifindex, true)
+            .override_global(aya_log::LEVEL, &if trace { log::Level::Debug as u8 } else { 0 }, true)
             .load(OBJECT)
             .context("can't load the eBPF object; l2xdp doctor tells what this kernel lacks")?;
         for name in ProgramName::ALL {
@@ -101,6 +103,11 @@ impl Datapath {
             reasons: PerCpuArray::try_from(take("REASONS")?)?,
             ebpf,
         })
+    }
+
+    /// The programs, for what is not wrapped here.
+    pub fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
     }
 
     /// An XDP program.

@@ -7,7 +7,7 @@ use crate::devices::{self, Pair};
 use crate::observe::{self, Link, Observed};
 use crate::plan::{self, Hook, Plan, XdpMode};
 use crate::sockets::Sockets;
-use crate::{sys, underlay, xdp_features};
+use crate::{sys, trace, underlay, xdp_features};
 use anyhow::{Context, Result, anyhow, bail};
 use genetlink::GenetlinkHandle;
 use log::{info, warn};
@@ -17,6 +17,17 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use tokio::time::sleep;
+
+/// How a configuration is to be run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct Options {
+    /// Where to use XDP.
+    #[arg(long, value_enum, default_value_t)]
+    pub xdp_mode: XdpMode,
+    /// Log every packet that leaves the fast path, with the reason: for finding out, not for leaving on.
+    #[arg(long)]
+    pub trace: bool,
+}
 
 /// All that a run of l2xdp has set up.
 pub struct Gateway {
@@ -50,13 +61,13 @@ impl Gateway {
     /// What failed, where, and the mend.
     pub async fn start(
         config: Config,
-        mode: XdpMode,
+        options: Options,
         netlink: Handle,
         netdev: GenetlinkHandle,
     ) -> Result<Self> {
         remove_leftovers(&netlink).await?;
         devices::create(&netlink, &Pair::SPLITTER).await?;
-        let loaded = match load(&config, &netlink).await {
+        let loaded = match load(&config, &netlink, options.trace).await {
             Ok(loaded) => loaded,
             Err(error) => {
                 devices::delete(&netlink, Pair::SPLITTER.name).await?;
@@ -65,7 +76,7 @@ impl Gateway {
         };
         let mut gateway = Self {
             config,
-            mode,
+            mode: options.xdp_mode,
             netlink,
             netdev,
             datapath: loaded.0,
@@ -343,14 +354,18 @@ async fn remove_leftovers(netlink: &Handle) -> Result<()> {
 }
 
 /// What needs no undoing but to be dropped.
-async fn load(config: &Config, netlink: &Handle) -> Result<(Datapath, Sockets)> {
+async fn load(config: &Config, netlink: &Handle, trace: bool) -> Result<(Datapath, Sockets)> {
     let sockets = Sockets::open(&config.tunnels)?;
     let sessions = config.tunnels.iter().map(|tunnel| tunnel.sessions.len()).sum::<usize>() as u32;
     let limits = Limits { sessions, ports: config.tunnels.len() as u32 };
     let links = observe::links(netlink).await?;
     let splitter = links.values().find(|link| link.name == Pair::SPLITTER.name);
     let splitter = splitter.with_context(|| missing("splitter", Pair::SPLITTER.name))?;
-    Ok((Datapath::load(limits, splitter.ifindex)?, sockets))
+    let mut datapath = Datapath::load(limits, splitter.ifindex, trace)?;
+    if trace {
+        trace::start(datapath.ebpf())?;
+    }
+    Ok((datapath, sockets))
 }
 
 /// How long a start waits for next hops to answer.

@@ -16,5 +16,6 @@ pub mod plan;
 pub mod show;
 pub mod sockets;
 mod sys;
+pub mod trace;
 pub mod underlay;
 pub mod xdp_features;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use l2xdp::config::Config;
-use l2xdp::plan::XdpMode;
+use l2xdp::gateway::Options;
 use l2xdp::{control, daemon};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,9 +23,8 @@ enum Command {
         /// The configuration: see docs/configuration.md.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// Where to use XDP.
-        #[arg(long, value_enum, default_value_t)]
-        xdp_mode: XdpMode,
+        #[command(flatten)]
+        options: Options,
     },
     /// Check a configuration, touching nothing.
     Check {
@@ -54,10 +53,10 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Run { config, xdp_mode } => {
+        Command::Run { config, options } => {
             let config = Config::load(&config)?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(daemon::run(config, xdp_mode))
+            runtime.block_on(daemon::run(config, options))
         }
         Command::Check { file } => {
             let config = Config::load(&file)?;

@@ -24,6 +24,17 @@ fn socket(domain: i32, kind: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// The name of a device, or its index where it is gone.
+pub fn interface_name(ifindex: u32) -> String {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: the buffer has the length the function asks for.
+    let found = unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr()) };
+    if found.is_null() {
+        return format!("interface {ifindex}");
+    }
+    name.iter().take_while(|&&byte| byte != 0).map(|&byte| char::from(byte as u8)).collect()
+}
+
 /// Turns generic receive offload of a device on (`ethtool -K NAME gro on`).
 ///
 /// # Errors
