@@ -51,7 +51,7 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
     // A frame too short for what its headers promise is carried as it is: the peer's business, not ours.
     let l4 = inner::transport(frame, 0).ok().flatten();
     let popped = if tx.has(flag::RETAG) { Vlan::LEN } else { 0 };
-    check_size(frame, tx, l4.as_ref(), popped)?;
+    let bytes = check_size(frame, tx, l4.as_ref(), popped)?;
     if let Some(l4) = &l4 {
         if frame.is_bare() && tx.has(flag::UNFINISHED) && l4.is_unfinished(frame).unwrap_or(false) {
             return Err(Reason::ToTc);
@@ -61,12 +61,6 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
     }
     let tos = if tx.has(flag::TOS_INHERIT) { inner_dscp(frame) } else { 0 };
     let inner_len = frame.len() - popped;
-    let repeated = match &l4 {
-        Some(l4) if frame.segment_len() != 0 => {
-            (frame.segments() as usize - 1) * (l4.headers_len(frame)? - popped)
-        }
-        _ => 0,
-    };
 
     // The point of no return.
     if tx.has(flag::RETAG) {
@@ -83,21 +77,25 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
     if tx.has(flag::CHECKSUM) {
         frame.write_checksum(outer_len, ipv6)?;
     }
-    Ok(inner_len + repeated)
+    Ok(bytes)
 }
 
-/// Does it fit the path? A super-packet is as long as the packets it will be split into.
+/// Does it fit the path? A super-packet is as long as the packets it will be split into, whose bytes together are
+/// returned.
 #[inline(always)]
 fn check_size<F: Frame>(
     frame: &F,
     tx: &TxSession,
     l4: Option<&Transport>,
     popped: usize,
-) -> Result<(), Reason> {
-    let len = match (frame.segment_len(), l4) {
-        (0, _) => frame.len(),
+) -> Result<usize, Reason> {
+    let (len, repeated) = match (frame.segment_len(), l4) {
+        (0, _) => (frame.len(), 0),
         // The kernel does not give each packet of a super-packet an outer checksum of its own.
-        (segment, Some(l4)) if !tx.has(flag::CHECKSUM) => l4.headers_len(frame)? + segment,
+        (segment, Some(l4)) if !tx.has(flag::CHECKSUM) => {
+            let headers = l4.headers_len(frame)?;
+            (headers + segment, (frame.segments() as usize - 1) * (headers - popped))
+        }
         _ => return Err(Reason::GsoTx),
     };
     if len < Eth::LEN + popped {
@@ -106,7 +104,7 @@ fn check_size<F: Frame>(
     if len - popped > usize::from(tx.max_inner) {
         return Err(Reason::TooBig);
     }
-    Ok(())
+    Ok(frame.len() - popped + repeated)
 }
 
 /// The inner packet's DSCP in the place it has in a TOS byte; 0 for what is not IP. The ECN bits stay clear: a mark

@@ -1,22 +1,25 @@
 //! A running gateway: it makes what the [plan](crate::plan) says so, and undoes it at the end.
 
+mod carry_out;
+mod set_up;
+
 use crate::attach::{self, Attached};
-use crate::config::{Attach, Config, Session};
-use crate::datapath::{Datapath, Limits};
+use crate::config::Config;
+use crate::datapath::Datapath;
 use crate::devices::{self, Pair};
 use crate::observe::{self, Link, Observed};
 use crate::plan::{self, Hook, Plan, XdpMode};
 use crate::sockets::Sockets;
-use crate::{sys, trace, underlay, xdp_features};
-use anyhow::{Context, Result, anyhow, bail};
+use crate::xdp_features;
+use anyhow::Result;
 use genetlink::GenetlinkHandle;
 use log::{info, warn};
 use rtnetlink::Handle;
+pub use set_up::needed_devices;
+use set_up::{load, remove_leftovers};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
-use tokio::time::sleep;
 
 /// How a configuration is to be run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
@@ -100,89 +103,6 @@ impl Gateway {
         }
     }
 
-    async fn set_up(&mut self) -> Result<()> {
-        self.observe().await?;
-        for tunnel in &self.config.tunnels {
-            self.datapath.add_port(tunnel.udp_sport)?;
-        }
-        let sessions: Vec<_> =
-            self.sessions().map(|(path_mtu, session)| (path_mtu, session.clone())).collect();
-        for (path_mtu, session) in &sessions {
-            self.make_device(*path_mtu, session)
-                .await
-                .with_context(|| format!("session {}", session.session_id))?;
-        }
-        self.observe().await?;
-        self.carry_out().await?;
-        // A next hop that was not known yet has been asked by now: give it the time to answer.
-        for _ in 0..ANSWER_TURNS {
-            if self.plan.trouble.values().all(Option::is_none) {
-                break;
-            }
-            sleep(ANSWER_TURN).await;
-            self.observe().await?;
-            self.carry_out().await?;
-        }
-        for (id, trouble) in &self.plan.trouble {
-            tell(*id, trouble.as_deref());
-        }
-        self.started = true;
-        Ok(())
-    }
-
-    /// All sessions, each with its path's MTU.
-    fn sessions(&self) -> impl Iterator<Item = (Option<u32>, &Session)> {
-        self.config.tunnels.iter().flat_map(|tunnel| {
-            let mtu =
-                underlay::resolve(&self.observed, &plan::query(tunnel)).ok().map(|underlay| underlay.mtu);
-            tunnel.sessions.iter().map(move |session| (mtu, session))
-        })
-    }
-
-    async fn make_device(&mut self, path_mtu: Option<u32>, session: &Session) -> Result<()> {
-        let (name, bridge) = match &session.attach {
-            Attach::Port { name, .. } => {
-                let port = self.observed.link(name).ok_or_else(|| anyhow!(missing("port", name)))?;
-                return match port.mac {
-                    Some(_) => Ok(()),
-                    None => bail!("port = \"{name}\" is not an Ethernet device"),
-                };
-            }
-            Attach::Netdev { name, bridge } => (name, bridge),
-        };
-        if self.observed.link(name).is_some() {
-            bail!(
-                "netdev = \"{name}\": a device of that name exists; remove it (ip link delete {name}) or choose \
-                 another name"
-            );
-        }
-        let bridge = match bridge {
-            Some(bridge) => {
-                let link = self.observed.link(bridge).ok_or_else(|| anyhow!(missing("bridge", bridge)))?;
-                if !link.bridge {
-                    bail!("bridge = \"{bridge}\" is not a bridge");
-                }
-                Some(link.ifindex)
-            }
-            None => None,
-        };
-        let pair = Pair {
-            name,
-            wire: &devices::wire_name(session.session_id),
-            purpose: &format!("session {}", session.session_id),
-            mtu: plan::device_mtu(session, path_mtu),
-            gso_max_segs: None,
-            bridge,
-        };
-        self.create(&pair).await
-    }
-
-    async fn create(&mut self, pair: &Pair<'_>) -> Result<()> {
-        devices::create(&self.netlink, pair).await?;
-        self.devices.push(pair.name.to_owned());
-        Ok(())
-    }
-
     /// Follows the kernel: looks again, plans again, carries out what is new. Trouble is logged, and the rest goes on.
     pub async fn follow(&mut self) {
         let result = match self.observe().await {
@@ -216,100 +136,6 @@ impl Gateway {
         Ok(())
     }
 
-    /// Makes the data path what the plan says. Until the gateway has started, what can't be attached is
-    /// an error; later it is logged.
-    async fn carry_out(&mut self) -> Result<()> {
-        let new = plan::plan(&self.config, self.mode, &self.observed);
-        self.follow_next_hops(&new).await;
-        for (&ifindex, &mtu) in &new.mtus {
-            if self.plan.mtus.get(&ifindex).is_some_and(|&old| old != mtu) {
-                devices::set_mtu(&self.netlink, ifindex, mtu).await?;
-            }
-        }
-        self.fill_maps(&new)?;
-        self.attach(&new)?;
-        for (id, trouble) in &new.trouble {
-            if self.started && self.plan.trouble.get(id) != Some(trouble) {
-                tell(*id, trouble.as_deref());
-            }
-        }
-        self.plan = new;
-        Ok(())
-    }
-
-    async fn follow_next_hops(&mut self, new: &Plan) {
-        for &(ifindex, address) in new.next_hops.difference(&self.next_hops.clone()) {
-            let permanent = self.observed.neighbours.get(&(ifindex, address)).is_some_and(|n| n.permanent);
-            if !permanent {
-                match devices::manage_neighbour(&self.netlink, ifindex, address).await {
-                    Ok(()) => _ = self.next_hops.insert((ifindex, address)),
-                    Err(error) => self.say(format!("{error:#}")),
-                }
-            }
-        }
-        let old: Vec<_> = self.next_hops.difference(&new.next_hops).copied().collect();
-        for (ifindex, address) in old {
-            self.next_hops.remove(&(ifindex, address));
-            // It may have gone with its device.
-            let _ = devices::forget_neighbour(&self.netlink, ifindex, address).await;
-        }
-    }
-
-    fn fill_maps(&mut self, new: &Plan) -> Result<()> {
-        for (key, session) in &new.tx {
-            if self.plan.tx.get(key) != Some(session) {
-                self.datapath.set_tx(key, Some(session))?;
-            }
-        }
-        for (&id, session) in &new.rx {
-            if self.plan.rx.get(&id) != Some(session) {
-                self.datapath.set_rx(id, Some(session))?;
-            }
-        }
-        for key in self.plan.tx.keys().filter(|key| !new.tx.contains_key(key)) {
-            self.datapath.set_tx(key, None)?;
-        }
-        for &id in self.plan.rx.keys().filter(|id| !new.rx.contains_key(id)) {
-            self.datapath.set_rx(id, None)?;
-        }
-        Ok(())
-    }
-
-    fn attach(&mut self, new: &Plan) -> Result<()> {
-        self.hooks.retain(|hook, _| new.hooks.contains(hook));
-        self.promiscuous.retain(|ifindex, _| new.promiscuous.contains(ifindex));
-        for &ifindex in &new.promiscuous {
-            if !self.promiscuous.contains_key(&ifindex) {
-                let socket = sys::promiscuous(ifindex)
-                    .with_context(|| format!("interface {ifindex}: can't make it promiscuous"))?;
-                self.promiscuous.insert(ifindex, socket);
-            }
-        }
-        for hook in &new.hooks {
-            if self.hooks.contains_key(hook) {
-                continue;
-            }
-            let Some(link) = self.observed.links.get(&hook.ifindex).cloned() else { continue };
-            let attached = match attach::attach(&mut self.datapath, hook, &link) {
-                Ok(attached) => Some(attached),
-                Err(refused) if refused.unsupported && self.mode == XdpMode::Auto => {
-                    info!("{:#}; TC does its work", refused.error);
-                    None
-                }
-                Err(refused) if !self.started => return Err(refused.error),
-                Err(refused) => {
-                    self.say(format!("{:#}", refused.error));
-                    continue;
-                }
-            };
-            if let Some(Attached::Tc { clsact_added: true, .. }) = attached {
-                self.clsact.insert(hook.ifindex);
-            }
-            self.hooks.insert(*hook, attached);
-        }
-        Ok(())
-    }
-
     /// Logs a trouble once.
     fn say(&mut self, trouble: String) {
         if !self.said.contains(&trouble) {
@@ -337,48 +163,4 @@ impl Gateway {
             let _ = devices::forget_neighbour(&self.netlink, ifindex, address).await;
         }
     }
-}
-
-/// Devices that a killed run left behind. There is no other run: we hold the control socket.
-async fn remove_leftovers(netlink: &Handle) -> Result<()> {
-    let links = observe::links(netlink).await?;
-    let mut gone = HashSet::new();
-    for link in links.values().filter(|link| devices::is_ours(link)) {
-        // Two ends have one alias, and go together.
-        if gone.insert(link.alias.clone()) {
-            info!("{}: left behind by a run that was killed; removing it", link.name);
-            devices::delete(netlink, &link.name).await?;
-        }
-    }
-    Ok(())
-}
-
-/// What needs no undoing but to be dropped.
-async fn load(config: &Config, netlink: &Handle, trace: bool) -> Result<(Datapath, Sockets)> {
-    let sockets = Sockets::open(&config.tunnels)?;
-    let sessions = config.tunnels.iter().map(|tunnel| tunnel.sessions.len()).sum::<usize>() as u32;
-    let limits = Limits { sessions, ports: config.tunnels.len() as u32 };
-    let links = observe::links(netlink).await?;
-    let splitter = links.values().find(|link| link.name == Pair::SPLITTER.name);
-    let splitter = splitter.with_context(|| missing("splitter", Pair::SPLITTER.name))?;
-    let mut datapath = Datapath::load(limits, splitter.ifindex, trace)?;
-    if trace {
-        trace::start(datapath.ebpf())?;
-    }
-    Ok((datapath, sockets))
-}
-
-/// How long a start waits for next hops to answer.
-const ANSWER_TURNS: u32 = 20;
-const ANSWER_TURN: Duration = Duration::from_millis(50);
-
-fn tell(session_id: u32, trouble: Option<&str>) {
-    match trouble {
-        Some(trouble) => warn!("session {session_id}: {trouble}"),
-        None => info!("session {session_id}: up"),
-    }
-}
-
-fn missing(key: &str, name: &str) -> String {
-    format!("{key} = \"{name}\": there is no such interface; see ip link, or create it first")
 }

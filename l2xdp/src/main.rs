@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use l2xdp::config::Config;
 use l2xdp::gateway::Options;
-use l2xdp::{control, daemon};
+use l2xdp::{control, daemon, doctor};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -31,6 +31,12 @@ enum Command {
         /// The configuration.
         file: PathBuf,
     },
+    /// Tell what this kernel lacks, and what a configuration would meet here; changes nothing.
+    Doctor {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Show tunnels, sessions and counters of the l2xdp that runs in this network namespace.
     Show {
         /// For machines.
@@ -55,14 +61,17 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Run { config, options } => {
             let config = Config::load(&config)?;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(daemon::run(config, options))
+            block_on(daemon::run(config, options))
         }
         Command::Check { file } => {
             let config = Config::load(&file)?;
             let sessions: usize = config.tunnels.iter().map(|tunnel| tunnel.sessions.len()).sum();
             println!("{}: tunnels {}, sessions {sessions}", file.display(), config.tunnels.len());
             Ok(())
+        }
+        Command::Doctor { config } => {
+            let config = config.map(|file| Config::load(&file)).transpose()?;
+            block_on(doctor::run(config.as_ref()))
         }
         Command::Show { json } => {
             let status = control::ask()?;
@@ -74,4 +83,9 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// One thread: the work is the kernel's.
+fn block_on(future: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }

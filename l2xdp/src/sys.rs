@@ -24,6 +24,15 @@ fn socket(domain: i32, kind: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Moves this thread to a new, empty network namespace, which goes with it.
+///
+/// # Errors
+/// `EPERM`.
+pub fn enter_new_netns() -> io::Result<()> {
+    // SAFETY: takes and returns integers.
+    if unsafe { libc::unshare(libc::CLONE_NEWNET) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// The name of a device, or its index where it is gone.
 pub fn interface_name(ifindex: u32) -> String {
     let mut name = [0; libc::IF_NAMESIZE];

@@ -1,0 +1,65 @@
+//! What programs call instead of having it in their line: the rare and the long.
+//!
+//! Each is global to the verifier, which checks it once by itself instead of once for each state that its callers come
+//! in: within encapsulation, Linux 6.1 would take more than a million instructions for any of them. They answer with
+//! numbers, because that is all the verifier lets a global function return.
+
+use super::{TcFrame, XdpFrame, sum};
+use aya_ebpf::bindings::{__sk_buff, xdp_md};
+use aya_ebpf::helpers::{bpf_skb_load_bytes, bpf_xdp_load_bytes};
+use l2xdp_common::{Reason, encap, mss};
+
+macro_rules! outlined {
+    ($($name:ident($frame:ident: $ty:ident of $ctx:ty, $($argument:ident),+) => $body:expr;)+) => { $(
+        /// 0: done; anything else: an error, and nothing was changed.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub extern "C" fn $name(ctx: *mut $ctx, $($argument: u32),+) -> u64 {
+            let $frame = &mut $ty::of(ctx);
+            $body.is_err().into()
+        }
+    )+ };
+}
+
+outlined! {
+    lower_mss_xdp(frame: XdpFrame of xdp_md, tcp, limit) => mss::lower(frame, tcp as usize, limit as u16);
+    lower_mss_skb(frame: TcFrame of __sk_buff, tcp, limit) => mss::lower(frame, tcp as usize, limit as u16);
+    write_checksum_xdp(frame: XdpFrame of xdp_md, len, ipv6) => encap::write_checksum(frame, len as usize, ipv6 != 0);
+    write_checksum_skb(frame: TcFrame of __sk_buff, len, ipv6) => encap::write_checksum(frame, len as usize, ipv6 != 0);
+}
+
+/// The sum of bytes of a frame, or `NOT_SUMMED`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sum_xdp(ctx: *mut xdp_md, offset: u32, len: u32) -> u64 {
+    sum::pieces(offset as usize, len as usize, |at, to, len| {
+        // SAFETY: `to` has room for `len` bytes.
+        unsafe { bpf_xdp_load_bytes(ctx, at, to.cast(), len) }
+    })
+    .map_or(NOT_SUMMED, u64::from)
+}
+
+/// The sum of bytes of a frame, or `NOT_SUMMED`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sum_skb(skb: *mut __sk_buff, offset: u32, len: u32) -> u64 {
+    sum::pieces(offset as usize, len as usize, |at, to, len| {
+        // SAFETY: `to` has room for `len` bytes.
+        unsafe { bpf_skb_load_bytes(skb.cast(), at, to.cast(), len) }
+    })
+    .map_or(NOT_SUMMED, u64::from)
+}
+
+const NOT_SUMMED: u64 = u64::MAX;
+
+/// What a function for a sum answered.
+#[inline(always)]
+pub fn summed(sum: u64) -> Result<u16, Reason> {
+    if sum == NOT_SUMMED { Err(Reason::Short) } else { Ok(sum as u16) }
+}
+
+/// What an outlined function answered, after which packet pointers must be taken anew.
+#[inline(always)]
+pub fn answer(error: u64) -> Result<(), Reason> {
+    if error != 0 { Err(Reason::Short) } else { Ok(()) }
+}
