@@ -30,7 +30,7 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// Not everything is announced (a veth's other end, an MTU in a route exception): this often we look anyway.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Runs a configuration until SIGTERM or SIGINT.
+/// Runs a configuration until SIGTERM, SIGINT or SIGHUP.
 ///
 /// # Errors
 /// What kept it from starting; everything is undone then.
@@ -38,6 +38,7 @@ pub async fn run(config: Config, options: Options) -> Result<()> {
     privileges::check()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let listener = control::listen()?;
     let (connection, netlink, mut changes) =
         rtnetlink::new_multicast_connection(&GROUPS).context("can't open rtnetlink")?;
@@ -53,6 +54,7 @@ pub async fn run(config: Config, options: Options) -> Result<()> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            _ = hangup.recv() => break,
             _ = look.tick() => gateway.follow().await,
             Some(_) = changes.next() => {
                 sleep(SETTLE).await;

@@ -18,7 +18,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run a configuration in the foreground, until SIGTERM or SIGINT.
+    /// Run a configuration in the foreground, until SIGTERM, SIGINT or SIGHUP.
     Run {
         /// The configuration: see docs/configuration.md.
         #[arg(long, value_name = "FILE")]
