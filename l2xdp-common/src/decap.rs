@@ -6,7 +6,7 @@ use crate::mss;
 use crate::reason::Reason;
 use crate::session::{RxSession, flag};
 use crate::wire::{
-    Be16, Be32, Eth, Ipv4, L2tpUdp, Outer4, Outer6, Tail, Tailed4, Tailed6, Udp, ethertype, protocol,
+    Be16, Be32, Eth, Ipv4, Ipv6, L2tpUdp, Outer4, Outer6, Tail, Tailed4, Tailed6, Udp, ethertype, protocol,
 };
 use core::mem::offset_of;
 
@@ -23,41 +23,53 @@ pub trait Sessions {
 /// # Errors
 /// Every reason to leave it to the kernel.
 #[inline(always)]
-pub fn find<'s, F: Frame, S: Sessions>(frame: &F, sessions: &'s S) -> Result<&'s RxSession, Reason> {
+pub fn find<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result<&'s RxSession, Reason> {
     if frame.detached_tags() != 0 {
         return Err(Reason::NotOurs); // another VLAN of the WAN device
     }
     let ethertype = frame.header::<Eth>(0).map_err(|_| Reason::NotOurs)?.ethertype;
     if ethertype == ethertype::IPV4 {
-        let outer = frame.header::<Outer4>(0).map_err(|_| Reason::NotOurs)?;
-        let ip = &outer.ip;
-        if ip.protocol != protocol::UDP || ip.version_ihl >> 4 != 4 {
-            return Err(Reason::NotOurs);
-        }
-        if ip.version_ihl != Ipv4::VERSION_IHL {
-            return Err(Reason::IpOptions);
-        }
-        if ip.is_fragment() {
-            return Err(Reason::Fragment);
-        }
-        let rx = session(&outer.udp, &outer.l2tp, sessions)?;
-        let same = !rx.has(flag::IPV6) && ip.src == rx.remote[0] && ip.dst == rx.local[0];
-        return if same { Ok(rx) } else { Err(ours(&outer.udp, sessions, Reason::Peer)) };
+        return find4(frame, sessions);
     }
     if ethertype == ethertype::IPV6 {
-        let outer = frame.header::<Outer6>(0).map_err(|_| Reason::NotOurs)?;
-        let ip = &outer.ip;
-        if ip.next_header == protocol::IPV6_FRAGMENT {
-            return Err(Reason::Fragment);
-        }
-        if ip.next_header != protocol::UDP {
-            return Err(Reason::NotOurs);
-        }
-        let rx = session(&outer.udp, &outer.l2tp, sessions)?;
-        let same = rx.has(flag::IPV6) && ip.src == rx.remote && ip.dst == rx.local;
-        return if same { Ok(rx) } else { Err(ours(&outer.udp, sessions, Reason::Peer)) };
+        return find6(frame, sessions);
     }
     Err(Reason::NotOurs)
+}
+
+#[inline(always)]
+fn find4<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result<&'s RxSession, Reason> {
+    let ip = frame.header::<Ipv4>(Eth::LEN).map_err(|_| Reason::NotOurs)?;
+    if ip.protocol != protocol::UDP || ip.version_ihl >> 4 != 4 {
+        return Err(Reason::NotOurs);
+    }
+    if ip.version_ihl != Ipv4::VERSION_IHL {
+        return Err(Reason::IpOptions);
+    }
+    if ip.is_fragment() {
+        return Err(Reason::Fragment);
+    }
+    frame.reach_headers();
+    let outer = frame.header::<Outer4>(0).map_err(|_| Reason::NotOurs)?;
+    let rx = session(&outer.udp, &outer.l2tp, sessions)?;
+    let same = !rx.has(flag::IPV6) && outer.ip.src == rx.remote[0] && outer.ip.dst == rx.local[0];
+    if same { Ok(rx) } else { Err(ours(&outer.udp, sessions, Reason::Peer)) }
+}
+
+#[inline(always)]
+fn find6<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result<&'s RxSession, Reason> {
+    let ip = frame.header::<Ipv6>(Eth::LEN).map_err(|_| Reason::NotOurs)?;
+    if ip.next_header == protocol::IPV6_FRAGMENT {
+        return Err(Reason::Fragment);
+    }
+    if ip.next_header != protocol::UDP {
+        return Err(Reason::NotOurs);
+    }
+    frame.reach_headers();
+    let outer = frame.header::<Outer6>(0).map_err(|_| Reason::NotOurs)?;
+    let rx = session(&outer.udp, &outer.l2tp, sessions)?;
+    let same = rx.has(flag::IPV6) && outer.ip.src == rx.remote && outer.ip.dst == rx.local;
+    if same { Ok(rx) } else { Err(ours(&outer.udp, sessions, Reason::Peer)) }
 }
 
 /// RFC 3931 §4.1.2.1: T bit, version, session id; then the peer's port.

@@ -48,6 +48,7 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
     if tx.ifindex == 0 {
         return Err(Reason::NoRoute);
     }
+    frame.reach_headers();
     // A frame too short for what its headers promise is carried as it is: the peer's business, not ours.
     let l4 = inner::transport(frame, 0).ok().flatten();
     let popped = if tx.has(flag::RETAG) { Vlan::LEN } else { 0 };

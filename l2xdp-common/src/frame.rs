@@ -17,6 +17,11 @@ pub trait Frame {
     /// Length on the wire in bytes, tags that are kept beside the bytes included.
     fn len(&self) -> usize;
 
+    /// Makes all headers reachable, for a buffer that may have them in pieces. Not done for every packet, because it
+    /// costs, and most packets on a WAN device are none of ours.
+    #[inline(always)]
+    fn reach_headers(&mut self) {}
+
     /// The header at a byte offset. `T` must have alignment 1.
     ///
     /// # Errors

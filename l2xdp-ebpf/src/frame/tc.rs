@@ -38,9 +38,7 @@ impl TcFrame {
     /// The frame of a program's context.
     #[inline(always)]
     pub fn new(ctx: &TcContext) -> Self {
-        let mut frame = Self::of(ctx.skb.skb);
-        frame.pull((skb_field!(frame.len) as usize).min(Self::HEADERS));
-        frame
+        Self::of(ctx.skb.skb)
     }
 
     #[inline(always)]
@@ -67,16 +65,6 @@ impl TcFrame {
         let mark = skb_field!(self.mark);
         self.set_mark(0);
         mark
-    }
-
-    /// Makes the first `len` bytes linear, if they are not; where that fails, bounds checks will say so.
-    #[inline(always)]
-    fn pull(&mut self, len: usize) {
-        if self.linear.len() < len {
-            // SAFETY: the pointers from before are replaced.
-            unsafe { bpf_skb_pull_data(self.skb, len as u32) };
-            self.linear = Self::linear(self.skb);
-        }
     }
 
     #[inline(always)]
@@ -170,6 +158,17 @@ impl Frame for TcFrame {
     #[inline(always)]
     fn len(&self) -> usize {
         skb_field!(self.len) as usize + self.detached_tags()
+    }
+
+    #[inline(always)]
+    fn reach_headers(&mut self) {
+        let len = (skb_field!(self.len) as usize).min(Self::HEADERS);
+        if self.linear.len() < len {
+            // Where this fails, bounds checks will say so.
+            // SAFETY: the pointers from before are replaced.
+            unsafe { bpf_skb_pull_data(self.skb, len as u32) };
+            self.linear = Self::linear(self.skb);
+        }
     }
 
     #[inline(always)]
