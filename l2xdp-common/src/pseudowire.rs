@@ -28,12 +28,11 @@ impl Cookie {
 
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
-        bytemuck::bytes_of(&self.words).get(..self.len()).unwrap_or_default()
+        bytemuck::bytes_of(&self.words).get(..self.wire_len()).unwrap_or_default()
     }
 
     /// 0, 4 or 8.
-    #[expect(clippy::len_without_is_empty, reason = "a length on the wire, not a collection")]
-    pub fn len(&self) -> usize {
+    pub fn wire_len(&self) -> usize {
         self.len.into()
     }
 }
@@ -50,7 +49,7 @@ pub enum L2Spec {
 
 impl L2Spec {
     /// Bytes on the wire.
-    pub const fn len(self) -> usize {
+    pub const fn wire_len(self) -> usize {
         match self {
             Self::None => 0,
             Self::Default => 4,
@@ -151,7 +150,7 @@ impl Pseudowire {
 
     /// What a frame grows by in outer IP packets: IP, UDP and L2TP headers, in bytes.
     pub fn overhead(&self) -> usize {
-        self.ip_udp_len() + L2tpUdp::LEN + self.cookie.len() + self.l2spec.len()
+        self.ip_udp_len() + L2tpUdp::LEN + self.cookie.wire_len() + self.l2spec.wire_len()
     }
 
     /// The longest inner Ethernet frame that fits a path, in bytes from the destination MAC; 0 if none does.
@@ -175,7 +174,7 @@ impl Pseudowire {
             | if self.checksum { flag::CHECKSUM } else { 0 }
             | if self.tos == Tos::Inherit { flag::TOS_INHERIT } else { 0 }
             | if self.vlan.is_some() { flag::RETAG } else { 0 };
-        let tail_len = self.cookie.len() + self.l2spec.len();
+        let tail_len = self.cookie.wire_len() + self.l2spec.wire_len();
         let mut tx = TxSession { slot, flags, tail_words: (tail_len / 4) as u8, ..Zeroable::zeroed() };
         let Some(path) = path else { return tx };
         tx.ifindex = path.ifindex;
@@ -205,9 +204,12 @@ impl Pseudowire {
             IpAddr::V4(v4) => [Be32(v4.octets()), Be32::default(), Be32::default(), Be32::default()],
             IpAddr::V6(v6) => bytemuck::must_cast(v6.octets()),
         };
-        let mask = |at: usize| Be32::new(if self.peer_cookie.len() > at { u32::MAX } else { 0 });
-        let outer_len =
-            Eth::LEN + self.ip_udp_len() + L2tpUdp::LEN + self.peer_cookie.len() + self.l2spec.len();
+        let mask = |at: usize| Be32::new(if self.peer_cookie.wire_len() > at { u32::MAX } else { 0 });
+        let outer_len = Eth::LEN
+            + self.ip_udp_len()
+            + L2tpUdp::LEN
+            + self.peer_cookie.wire_len()
+            + self.l2spec.wire_len();
         let (xdp_ifindex, tc_ifindex, mtu, ingress) = match output {
             Output::Netdev { ifindex, wire_ifindex, mtu } => (wire_ifindex, ifindex, mtu, flag::INGRESS),
             Output::Port { ifindex, mtu } => (ifindex, ifindex, mtu, 0),
@@ -293,7 +295,7 @@ impl Pseudowire {
     /// RFC 3931 §4.1: session id, cookie, L2-specific sublayer.
     fn tail(&self) -> Tail {
         let mut tail = [Be32::default(); MAX_TAIL_WORDS];
-        let cookie_words = self.cookie.len() / 4;
+        let cookie_words = self.cookie.wire_len() / 4;
         tail[..cookie_words].copy_from_slice(&self.cookie.words[..cookie_words]);
         if self.l2spec == L2Spec::Default {
             tail[cookie_words] = L2SPEC_DEFAULT;

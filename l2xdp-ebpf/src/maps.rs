@@ -73,12 +73,12 @@ impl Sessions for Maps {
     #[inline(always)]
     fn rx(&self, session_id: Be32) -> Option<&RxSession> {
         // SAFETY: as above.
-        unsafe { RX_SESSIONS.get(&session_id.0) }
+        unsafe { RX_SESSIONS.get(session_id.0) }
     }
 
     #[inline(always)]
     fn is_tunnel_port(&self, port: Be16) -> bool {
-        TUNNEL_PORTS.get_ptr(&port.0).is_some()
+        TUNNEL_PORTS.get_ptr(port.0).is_some()
     }
 }
 

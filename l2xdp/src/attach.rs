@@ -42,12 +42,8 @@ pub struct AttachError {
 pub fn attach(datapath: &mut Datapath, hook: &Hook, link: &Link) -> Result<Attached, AttachError> {
     match hook.place {
         Place::Xdp => attach_xdp(datapath, hook, link),
-        Place::Ingress => {
-            attach_tc(datapath, hook, link, TcAttachType::Ingress).map_err(|error| AttachError::fatal(error))
-        }
-        Place::Egress => {
-            attach_tc(datapath, hook, link, TcAttachType::Egress).map_err(|error| AttachError::fatal(error))
-        }
+        Place::Ingress => attach_tc(datapath, hook, link, TcAttachType::Ingress).map_err(AttachError::fatal),
+        Place::Egress => attach_tc(datapath, hook, link, TcAttachType::Egress).map_err(AttachError::fatal),
     }
 }
 

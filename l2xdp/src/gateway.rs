@@ -1,4 +1,4 @@
-//! A running gateway: it makes what the [plan](crate::plan) says so, and undoes it at the end.
+//! A running gateway: it makes what the [plan] says so, and undoes it at the end.
 
 mod carry_out;
 mod set_up;

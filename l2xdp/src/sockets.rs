@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use l2xdp_common::wire::L2tpUdp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,9 +50,9 @@ impl Sockets {
         let mut sockets = Self::default();
         for tunnel in tunnels {
             let address = SocketAddr::new(tunnel.local, tunnel.udp_sport);
-            if !sockets.0.contains_key(&address) {
+            if let Entry::Vacant(entry) = sockets.0.entry(address) {
                 let socket = bind(address).with_context(|| format!("tunnel {}", tunnel.tunnel_id))?;
-                sockets.0.insert(address, Socket::new(socket));
+                entry.insert(Socket::new(socket));
             }
         }
         Ok(sockets)

@@ -18,8 +18,10 @@ pub fn pieces(mut offset: usize, len: usize, load: impl Fn(u32, *mut u8, u32) ->
         }
         // 1 to LEN, in a form that Linux 6.1 believes.
         let size = (hide(left.min(Piece::LEN) - 1) & (Piece::LEN - 1)) + 1;
-        // SAFETY: `Piece` has four bytes more than `LEN`; they make the last word of an odd length whole.
-        unsafe { *piece.cast::<u8>().add(size).cast::<[u8; 4]>() = [0; 4] };
+        // SAFETY: `Piece` has four bytes more than `LEN`.
+        let rest = unsafe { piece.cast::<u8>().add(size) };
+        // SAFETY: as above. These bytes make the last word of an odd length whole.
+        unsafe { *rest.cast::<[u8; 4]>() = [0; 4] };
         if load(offset as u32, piece.cast(), size as u32) != 0 {
             return Err(Reason::Short);
         }

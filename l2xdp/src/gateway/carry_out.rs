@@ -6,6 +6,7 @@ use crate::plan::{self, Plan, XdpMode};
 use crate::{devices, sys};
 use anyhow::{Context, Result};
 use log::{info, warn};
+use std::collections::btree_map::Entry;
 
 impl Gateway {
     /// Makes the data path what the plan says. Until the gateway has started, what can't be attached is
@@ -71,10 +72,11 @@ impl Gateway {
         self.hooks.retain(|hook, _| new.hooks.contains(hook));
         self.promiscuous.retain(|ifindex, _| new.promiscuous.contains(ifindex));
         for &ifindex in &new.promiscuous {
-            if !self.promiscuous.contains_key(&ifindex) {
-                let socket = sys::promiscuous(ifindex)
-                    .with_context(|| format!("interface {ifindex}: can't make it promiscuous"))?;
-                self.promiscuous.insert(ifindex, socket);
+            if let Entry::Vacant(entry) = self.promiscuous.entry(ifindex) {
+                let socket = sys::promiscuous(ifindex);
+                entry.insert(
+                    socket.with_context(|| format!("interface {ifindex}: can't make it promiscuous"))?,
+                );
             }
         }
         for hook in &new.hooks {
