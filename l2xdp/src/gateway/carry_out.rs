@@ -15,7 +15,9 @@ impl Gateway {
         let new = plan::plan(&self.config, self.mode, &self.observed);
         self.follow_next_hops(&new).await;
         for (&ifindex, &mtu) in &new.mtus {
-            if self.plan.mtus.get(&ifindex).is_some_and(|&old| old != mtu) {
+            // Only when the path's MTU is news: an administrator may have set another since.
+            let is = self.observed.links.get(&ifindex).map(|link| link.mtu);
+            if self.plan.mtus.get(&ifindex) != Some(&mtu) && is != Some(mtu) {
                 devices::set_mtu(&self.netlink, ifindex, mtu).await?;
             }
         }
