@@ -1,11 +1,12 @@
 //! The loaded programs and their maps, behind the types of [`l2xdp_common`].
 
 use anyhow::{Context, Result, anyhow};
-use aya::maps::{HashMap as BpfHashMap, MapData, PerCpuArray};
+use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray};
 use aya::programs::{Program, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use l2xdp_common::counters::SessionCounters;
 use l2xdp_common::{AttachKey, Reason, RxSession, TxSession};
+use std::io;
 
 /// The compiled programs.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/l2xdp-ebpf"));
@@ -128,28 +129,40 @@ impl Datapath {
         Ok(program.try_into()?)
     }
 
-    /// Sets or removes how frames from somewhere are sent.
+    /// Sets how frames from somewhere are sent.
     ///
     /// # Errors
     /// The kernel's, a full map among them.
-    pub fn set_tx(&mut self, key: &AttachKey, session: Option<&TxSession>) -> Result<()> {
-        match session {
-            Some(session) => self.tx.insert(Plain(*key), Plain(*session), 0),
-            None => self.tx.remove(&Plain(*key)),
-        }
-        .with_context(|| format!("map TX_SESSIONS: interface {}", key.ifindex))
+    pub fn set_tx(&mut self, key: &AttachKey, session: &TxSession) -> Result<()> {
+        let result = self.tx.insert(Plain(*key), Plain(*session), 0);
+        result.with_context(|| format!("map TX_SESSIONS: interface {}", key.ifindex))
     }
 
-    /// Sets or removes how messages for a session of ours are received.
+    /// Sends frames from somewhere no more.
+    ///
+    /// # Errors
+    /// The kernel's; none if they were not sent anyway.
+    pub fn remove_tx(&mut self, key: &AttachKey) -> Result<()> {
+        let result = self.tx.remove(&Plain(*key));
+        gone(result).with_context(|| format!("map TX_SESSIONS: interface {}", key.ifindex))
+    }
+
+    /// Sets how messages for a session of ours are received.
     ///
     /// # Errors
     /// The kernel's, a full map among them.
-    pub fn set_rx(&mut self, session_id: u32, session: Option<&RxSession>) -> Result<()> {
-        match session {
-            Some(session) => self.rx.insert(session_id.to_be_bytes(), Plain(*session), 0),
-            None => self.rx.remove(&session_id.to_be_bytes()),
-        }
-        .with_context(|| format!("map RX_SESSIONS: session {session_id}"))
+    pub fn set_rx(&mut self, session_id: u32, session: &RxSession) -> Result<()> {
+        let result = self.rx.insert(session_id.to_be_bytes(), Plain(*session), 0);
+        result.with_context(|| format!("map RX_SESSIONS: session {session_id}"))
+    }
+
+    /// Receives messages for a session of ours no more.
+    ///
+    /// # Errors
+    /// The kernel's; none if they were not received anyway.
+    pub fn remove_rx(&mut self, session_id: u32) -> Result<()> {
+        let result = self.rx.remove(&session_id.to_be_bytes());
+        gone(result).with_context(|| format!("map RX_SESSIONS: session {session_id}"))
     }
 
     /// Makes a UDP port one of our tunnels.
@@ -181,5 +194,14 @@ impl Datapath {
             Ok(self.reasons.get(&(reason as u32), 0).context("map REASONS")?.iter().sum())
         };
         Reason::ALL.iter().map(|&reason| Ok((reason, count(reason)?))).collect()
+    }
+}
+
+/// An entry to be removed that was not there is as good as removed.
+fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(MapError::KeyNotFound) => Ok(()),
+        result => result,
     }
 }

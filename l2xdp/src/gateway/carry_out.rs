@@ -33,13 +33,16 @@ impl Gateway {
     }
 
     async fn follow_next_hops(&mut self, new: &Plan) {
-        for &(ifindex, address) in new.next_hops.difference(&self.next_hops.clone()) {
-            let permanent = self.observed.neighbours.get(&(ifindex, address)).is_some_and(|n| n.permanent);
-            if !permanent {
-                match devices::manage_neighbour(&self.netlink, ifindex, address).await {
-                    Ok(()) => _ = self.next_hops.insert((ifindex, address)),
-                    Err(error) => self.say(format!("{error:#}")),
-                }
+        for &(ifindex, address) in &new.next_hops {
+            let known = self.observed.neighbours.get(&(ifindex, address));
+            // The kernel forgets the neighbours of a device that goes down, managed ones too.
+            let managed = known.is_some() && self.next_hops.contains(&(ifindex, address));
+            if managed || known.is_some_and(|neighbour| neighbour.permanent) {
+                continue;
+            }
+            match devices::manage_neighbour(&self.netlink, ifindex, address).await {
+                Ok(()) => _ = self.next_hops.insert((ifindex, address)),
+                Err(error) => self.say(format!("{error:#}")),
             }
         }
         let old: Vec<_> = self.next_hops.difference(&new.next_hops).copied().collect();
@@ -51,21 +54,18 @@ impl Gateway {
     }
 
     fn fill_maps(&mut self, new: &Plan) -> Result<()> {
-        for (key, session) in &new.tx {
-            if self.plan.tx.get(key) != Some(session) {
-                self.datapath.set_tx(key, Some(session))?;
-            }
-        }
-        for (&id, session) in &new.rx {
-            if self.plan.rx.get(&id) != Some(session) {
-                self.datapath.set_rx(id, Some(session))?;
-            }
-        }
+        // First what goes: there may be no room for both.
         for key in self.plan.tx.keys().filter(|key| !new.tx.contains_key(key)) {
-            self.datapath.set_tx(key, None)?;
+            self.datapath.remove_tx(key)?;
         }
         for &id in self.plan.rx.keys().filter(|id| !new.rx.contains_key(id)) {
-            self.datapath.set_rx(id, None)?;
+            self.datapath.remove_rx(id)?;
+        }
+        for (key, session) in new.tx.iter().filter(|(key, session)| self.plan.tx.get(key) != Some(session)) {
+            self.datapath.set_tx(key, session)?;
+        }
+        for (&id, session) in new.rx.iter().filter(|(id, session)| self.plan.rx.get(id) != Some(session)) {
+            self.datapath.set_rx(id, session)?;
         }
         Ok(())
     }
