@@ -62,7 +62,7 @@ fn find6<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result<&'
     if ip.next_header == protocol::IPV6_FRAGMENT {
         return Err(Reason::Fragment);
     }
-    if ip.next_header != protocol::UDP {
+    if ip.next_header != protocol::UDP || ip.version() != 6 {
         return Err(Reason::NotOurs);
     }
     frame.reach_headers();

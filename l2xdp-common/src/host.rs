@@ -19,12 +19,14 @@ pub struct HostFrame {
     pub bare: bool,
     /// See [`Frame::segment_len`].
     pub segment_len: usize,
+    /// See [`Frame::segments`].
+    pub segments: u32,
 }
 
 impl HostFrame {
     /// A frame as XDP sees it.
     pub fn bare(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec(), bare: true, segment_len: 0 }
+        Self { bytes: bytes.to_vec(), bare: true, segment_len: 0, segments: 1 }
     }
 
     /// A frame as TC sees it, all tags in its bytes.
@@ -96,7 +98,7 @@ impl Frame for HostFrame {
     }
 
     fn segments(&self) -> u32 {
-        1
+        self.segments
     }
 
     fn detached_tags(&self) -> usize {

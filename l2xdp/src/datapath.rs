@@ -9,7 +9,7 @@ use l2xdp_common::{AttachKey, Reason, RxSession, TxSession};
 use std::io;
 
 /// The compiled programs.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/l2xdp-ebpf"));
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/l2xdp-ebpf"));
 
 /// A program of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

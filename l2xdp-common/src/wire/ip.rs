@@ -90,6 +90,12 @@ impl Ipv6 {
         Be32::new(6 << 28 | (class as u32) << 20)
     }
 
+    /// 6.
+    #[inline(always)]
+    pub const fn version(&self) -> u8 {
+        self.version_class_flow.0[0] >> 4
+    }
+
     /// DSCP and ECN.
     #[inline(always)]
     pub fn class(&self) -> u8 {

@@ -1,0 +1,113 @@
+//! All that can be seen of what became of a packet.
+
+use super::hex;
+use super::vector::{Direction, Hook, Vector, Verdict};
+use super::world::{ATTACHED, Target, World};
+use l2xdp_common::Reason;
+use l2xdp_common::counters::SessionCounters;
+use l2xdp_common::wire::Vlan;
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Write as _};
+
+/// What became of a packet, or should have.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// In the words of whoever gave it.
+    pub verdict: String,
+    /// Of a redirected frame.
+    pub target: Option<Target>,
+    /// Every byte.
+    pub frame: Vec<u8>,
+    /// The counters of all sessions that moved, and by how much.
+    pub counters: BTreeMap<(u32, &'static str), u64>,
+    /// The counters of all reasons that moved.
+    pub reasons: BTreeMap<&'static str, u64>,
+    /// What TC notes on the frame.
+    pub mark: u32,
+}
+
+impl Outcome {
+    /// What a vector says of the packet logic.
+    pub fn of_logic(world: &World, vector: &Vector, hook: Hook) -> Result<Self, String> {
+        let target = vector.to.as_deref().map(|name| world.target(hook, name)).transpose()?;
+        let session = world.session(vector);
+        let counter = |(name, &by): (&String, &u64)| Ok(((session, counter_name(name)?), by));
+        Ok(Self {
+            verdict: format!("{:?}", vector.verdict),
+            target,
+            frame: vector.output().to_vec(),
+            counters: vector.counters.iter().map(counter).collect::<Result<_, String>>()?,
+            reasons: vector
+                .reason
+                .iter()
+                .map(|reason| Ok((label(reason)?, 1)))
+                .collect::<Result<_, String>>()?,
+            mark: 0,
+        })
+    }
+
+    /// What follows from it for a program.
+    pub fn of_program(world: &World, vector: &Vector, hook: Hook) -> Result<Self, String> {
+        let mut outcome = Self::of_logic(world, vector, hook)?;
+        outcome.verdict = action(hook, vector.verdict).to_owned();
+        // What XDP passes on, TC behind it sees and counts; all but what it leaves to TC on purpose.
+        if hook == Hook::Xdp && vector.verdict == Verdict::Pass {
+            outcome.reasons.retain(|&reason, _| reason == "to_tc");
+        }
+        if vector.verdict == Verdict::Split {
+            outcome.mark = if vector.direction == Direction::Encap { ATTACHED } else { 0 };
+        }
+        // A tag that TC puts on stays beside the bytes, where a test run does not show it.
+        if hook == Hook::Tc && vector.verdict == Verdict::Redirect && world.puts_tag_on(vector) {
+            outcome.frame.drain(2 * MAC_LEN..2 * MAC_LEN + Vlan::LEN);
+        }
+        Ok(outcome)
+    }
+
+    /// An error that names all that differs.
+    pub fn check(&self, expected: &Self) -> Result<(), String> {
+        let mut text = String::new();
+        differ(&mut text, "verdict", &self.verdict, &expected.verdict);
+        differ(&mut text, "redirected to", &self.target, &expected.target);
+        differ(&mut text, "counters", &self.counters, &expected.counters);
+        differ(&mut text, "reasons", &self.reasons, &expected.reasons);
+        differ(&mut text, "mark", &self.mark, &expected.mark);
+        if self.frame != expected.frame {
+            text += &format!("frame: {}", hex::difference(&self.frame, &expected.frame));
+        }
+        if text.is_empty() { Ok(()) } else { Err(text) }
+    }
+}
+
+/// In bytes; a tag stands behind two of them.
+const MAC_LEN: usize = 6;
+
+/// What a program returns, by the kernel's names.
+fn action(hook: Hook, verdict: Verdict) -> &'static str {
+    match (hook, verdict) {
+        (Hook::Xdp, Verdict::Redirect) => "XDP_REDIRECT",
+        (Hook::Xdp, Verdict::Pass) => "XDP_PASS",
+        (Hook::Xdp, Verdict::Drop) => "XDP_DROP",
+        (Hook::Xdp, Verdict::Split | Verdict::Abort) => "XDP_ABORTED",
+        (Hook::Tc, Verdict::Redirect | Verdict::Split) => "TC_ACT_REDIRECT",
+        (Hook::Tc, Verdict::Pass) => "TC_ACT_OK",
+        (Hook::Tc, Verdict::Drop | Verdict::Abort) => "TC_ACT_SHOT",
+    }
+}
+
+fn differ<T: Debug + PartialEq>(text: &mut String, what: &str, got: &T, expected: &T) {
+    if got != expected {
+        let _ = writeln!(text, "{what}: {got:?}, expected {expected:?}");
+    }
+}
+
+fn counter_name(name: &str) -> Result<&'static str, String> {
+    let counters = SessionCounters::default();
+    let known = counters.named().find(|(known, _)| *known == name);
+    known.map(|(known, _)| known).ok_or_else(|| format!("there is no counter {name}"))
+}
+
+fn label(name: &str) -> Result<&'static str, String> {
+    let known = Reason::ALL.iter().map(|reason| reason.label()).find(|label| *label == name);
+    known.ok_or_else(|| format!("there is no reason {name}"))
+}

@@ -1,0 +1,133 @@
+//! What the loader would plan for a vector's file.
+
+use super::vector::{Direction, File, Hook, Vector};
+use l2xdp::config::Attach;
+use l2xdp::devices::wire_name;
+use l2xdp::observe::{Link, Neighbour, Observed, Route};
+use l2xdp::plan::{self, Plan, XdpMode};
+use l2xdp_common::RxSession;
+use l2xdp_common::session::flag;
+use std::collections::BTreeSet;
+
+/// The device that programs run on. Test runs know no other than the loopback.
+pub const ATTACHED: u32 = 1;
+/// The hidden end of a pseudowire's device.
+const WIRE: u32 = 2;
+/// The WAN device.
+const WAN: u32 = 3;
+
+/// The maps' content, and what to call its parts.
+#[derive(Debug)]
+pub struct World {
+    /// The maps' content.
+    pub plan: Plan,
+    /// Our tunnels' UDP ports.
+    pub ports: BTreeSet<u16>,
+    /// Session ids, by the slots of their counters.
+    pub sessions: Vec<u32>,
+    attach: Attach,
+}
+
+/// Where a frame is redirected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The device.
+    pub ifindex: u32,
+    /// As if it had come in there.
+    pub ingress: bool,
+}
+
+impl World {
+    /// Of a file.
+    pub fn new(file: &File) -> Result<Self, String> {
+        let sessions = || file.config.tunnels.iter().flat_map(|tunnel| &tunnel.sessions);
+        let attach = sessions().next().ok_or("no session")?.attach.clone();
+        Ok(Self {
+            plan: plan::plan(&file.config, XdpMode::Auto, &observed(file, &attach)),
+            ports: file.config.tunnels.iter().map(|tunnel| tunnel.udp_sport).collect(),
+            sessions: sessions().map(|session| session.session_id).collect(),
+            attach,
+        })
+    }
+
+    /// The id of the session whose counters move.
+    pub fn session(&self, vector: &Vector) -> u32 {
+        vector.session.unwrap_or(self.sessions[0])
+    }
+
+    /// Is the vector about a received frame that gets the tag of its session?
+    pub fn puts_tag_on(&self, vector: &Vector) -> bool {
+        let rx = &self.plan.rx[&self.session(vector)];
+        vector.direction == Direction::Decap && rx.has(flag::RETAG)
+    }
+
+    /// What a hook makes of the name of a device: XDP sends to the hidden end of a pseudowire's, TC lets come in.
+    pub fn target(&self, hook: Hook, name: &str) -> Result<Target, String> {
+        if name == "wan" {
+            return Ok(Target { ifindex: WAN, ingress: false });
+        }
+        match (&self.attach, hook) {
+            (Attach::Port { name: port, .. }, _) if port == name => {
+                Ok(Target { ifindex: ATTACHED, ingress: false })
+            }
+            (Attach::Netdev { name: netdev, .. }, Hook::Xdp) if netdev == name => {
+                Ok(Target { ifindex: WIRE, ingress: false })
+            }
+            (Attach::Netdev { name: netdev, .. }, Hook::Tc) if netdev == name => {
+                Ok(Target { ifindex: ATTACHED, ingress: true })
+            }
+            _ => Err(format!("there is no device {name}")),
+        }
+    }
+}
+
+fn observed(file: &File, attach: &Attach) -> Observed {
+    let (wan, device) = (&file.wan, &file.device);
+    let mut observed = Observed::default();
+    let mut add = |link: Link| observed.links.insert(link.ifindex, link);
+    add(Link { mac: Some(wan.mac), mtu: wan.mtu, veth: wan.veth, ..link(WAN, "wan") });
+    let (Attach::Netdev { name, .. } | Attach::Port { name, .. }) = attach;
+    add(Link { mtu: device.mtu, veth: device.veth, ..link(ATTACHED, name) });
+    let mut output = ATTACHED;
+    if let Attach::Netdev { .. } = attach {
+        output = WIRE;
+        for session in file.config.tunnels.iter().flat_map(|tunnel| &tunnel.sessions) {
+            add(Link { mtu: device.mtu, ..link(WIRE, &wire_name(session.session_id)) });
+        }
+    }
+    if !wan.xdp_xmit {
+        observed.no_xdp_xmit.insert(WAN);
+    }
+    if !device.xdp_xmit {
+        observed.no_xdp_xmit.insert(output);
+    }
+    for tunnel in &file.config.tunnels {
+        let route = Route { ifindex: WAN, gateway: None, mtu: None, local: false };
+        observed.routes.insert(plan::query(tunnel), Ok(route));
+        let neighbour = Neighbour { mac: wan.next_hop, permanent: false };
+        observed.neighbours.insert((WAN, tunnel.remote), neighbour);
+    }
+    observed
+}
+
+fn link(ifindex: u32, name: &str) -> Link {
+    Link {
+        ifindex,
+        name: name.to_owned(),
+        mac: Some([2, 0, 0, 0, 0, 1]),
+        mtu: 1500,
+        running: true,
+        veth: false,
+        bridge: false,
+        xdp: None,
+        alias: None,
+    }
+}
+
+/// Where a hook sends what a session received.
+pub fn rx_target(rx: &RxSession, hook: Hook) -> Target {
+    match hook {
+        Hook::Xdp => Target { ifindex: rx.xdp_ifindex, ingress: false },
+        Hook::Tc => Target { ifindex: rx.tc_ifindex, ingress: rx.has(flag::INGRESS) },
+    }
+}
