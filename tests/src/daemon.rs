@@ -92,11 +92,15 @@ pub struct Gateways {
 impl Gateways {
     /// Starts both.
     pub fn start(lab: &Lab, loader: &Path, wire: &Wire) -> Result<Self> {
+        Self::with(lab, loader, wire.xdp_mode, |side| wire.config(side))
+    }
+
+    /// Starts both with such a configuration.
+    pub fn with(lab: &Lab, loader: &Path, xdp_mode: &str, config: impl Fn(Side) -> String) -> Result<Self> {
         let launch = |side| {
             let namespace = lab.gateway(side);
-            let arguments = ["--xdp-mode", wire.xdp_mode];
             let files = lab.work.path().join(namespace.name());
-            Daemon::launch(namespace, loader, &wire.config(side), &arguments, &files)
+            Daemon::launch(namespace, loader, &config(side), &["--xdp-mode", xdp_mode], &files)
         };
         let (one, two) = (launch(Side::One)?, launch(Side::Two)?);
         let mut gateways = Self { one, two };

@@ -38,13 +38,22 @@ pub const HOSTS: [&str; 5] = ["host01", "tun01", "inet", "tun02", "host02"];
 impl Lab {
     /// Builds it; its namespaces are called `PREFIX-host01` and so on. What is left of an earlier one goes.
     pub fn build(prefix: &str) -> Result<Self> {
+        let lab = Self::build_silent(prefix)?;
+        lab.address_hosts()?;
+        Ok(lab)
+    }
+
+    /// Builds it with hosts that have no addresses, and say nothing of their own.
+    pub fn build_silent(prefix: &str) -> Result<Self> {
         remove(prefix)?;
         let [host01, tun01, inet, tun02, host02] =
             HOSTS.map(|host| Namespace::create(&format!("{prefix}-{host}")));
         let work = WorkDir::create(&format!("{prefix}-lab"))?;
         let lab = Self { host01: host01?, tun01: tun01?, inet: inet?, tun02: tun02?, host02: host02?, work };
+        lab.quicken()?;
         lab.join()?;
-        lab.address()?;
+        lab.raise_hosts()?;
+        lab.address_wan()?;
         Ok(lab)
     }
 
@@ -64,6 +73,14 @@ impl Lab {
         }
     }
 
+    /// The LAN address of a host over IPv6.
+    pub fn lan_address6(side: Side) -> &'static str {
+        match side {
+            Side::One => "fd00::1",
+            Side::Two => "fd00::2",
+        }
+    }
+
     /// The LAN address of a host.
     pub fn lan_address(side: Side) -> &'static str {
         match side {
@@ -74,15 +91,24 @@ impl Lab {
 
     /// Readies the gateways for this wire and starts their daemons.
     pub fn start(&self, loader: &Path, wire: &Wire) -> Result<Gateways> {
-        for side in Side::BOTH {
-            let gateway = self.gateway(side);
-            // Deleting what is not there fails, which is as good.
-            let _ = gateway.run("ip link del br0");
-            if wire.attach == Attach::Netdev {
-                gateway.run_all(BRIDGE)?;
-            }
+        self.remove_bridges();
+        if wire.attach == Attach::Netdev {
+            Side::BOTH.into_iter().try_for_each(|side| self.add_bridge(side))?;
         }
         Gateways::start(self, loader, wire)
+    }
+
+    /// Has a gateway's port eth1 in a bridge br0.
+    pub fn add_bridge(&self, side: Side) -> Result<()> {
+        self.gateway(side).run_all(BRIDGE)
+    }
+
+    /// Takes the gateways' bridges away, if there are any.
+    pub fn remove_bridges(&self) {
+        for side in Side::BOTH {
+            // Deleting what is not there fails, which is as good.
+            let _ = self.gateway(side).run("ip link del br0");
+        }
     }
 
     /// Lets it stay.
@@ -90,6 +116,18 @@ impl Lab {
         let Self { host01, tun01, inet, tun02, host02, work } = self;
         [host01, tun01, inet, tun02, host02].into_iter().for_each(Namespace::keep);
         work.keep();
+    }
+
+    /// Addresses are good at once, and bridges ask nobody what they may carry.
+    fn quicken(&self) -> Result<()> {
+        for namespace in [&self.host01, &self.tun01, &self.inet, &self.tun02, &self.host02] {
+            namespace.set("ipv6/conf/default/dad_transmits", "0")?;
+            for tables in ["iptables", "ip6tables", "arptables"] {
+                // Without the module br_netfilter there is nobody to ask.
+                let _ = namespace.set(&format!("bridge/bridge-nf-call-{tables}"), "0");
+            }
+        }
+        Ok(())
     }
 
     fn join(&self) -> Result<()> {
@@ -111,34 +149,51 @@ impl Lab {
         Ok(())
     }
 
-    fn address(&self) -> Result<()> {
-        self.inet.set("ipv4/ip_forward", "1")?;
-        self.inet.set("ipv6/conf/all/forwarding", "1")?;
+    fn raise_hosts(&self) -> Result<()> {
         for host in [&self.host01, &self.host02] {
             // A transfer that stalls is to stall, not to feel its way to a smaller MSS.
             host.set("ipv4/tcp_mtu_probing", "0")?;
+            host.set("ipv6/conf/eth0/disable_ipv6", "1")?;
+            host.run("ip link set eth0 up")?;
         }
-        for (namespace, port, v4, v6) in [
-            (&self.host01, "eth0", "192.168.0.1/24", "fd00::1/64"),
-            (&self.tun01, "eth0", "1.1.1.2/24", "2001:db8:1::2/64"),
-            (&self.inet, "eth1", "1.1.1.1/24", "2001:db8:1::1/64"),
-            (&self.inet, "eth2", "2.2.2.1/24", "2001:db8:2::1/64"),
-            (&self.tun02, "eth0", "2.2.2.2/24", "2001:db8:2::2/64"),
-            (&self.host02, "eth0", "192.168.0.2/24", "fd00::2/64"),
-        ] {
-            namespace.run_all([
-                format!("ip addr add {v4} dev {port}").as_str(),
-                &format!("ip addr add {v6} dev {port} nodad"),
-                &format!("ip link set {port} up"),
-            ])?;
-        }
-        self.tun01.run_all(["ip route add default via 1.1.1.1", "ip route add default via 2001:db8:1::1"])?;
-        self.tun02.run_all(["ip route add default via 2.2.2.1", "ip route add default via 2001:db8:2::1"])?;
         for gateway in [&self.tun01, &self.tun02] {
             gateway.run_all(["ip link set eth1 addrgenmode none", "ip link set eth1 up"])?;
         }
         Ok(())
     }
+
+    fn address_hosts(&self) -> Result<()> {
+        for (host, v4, v6) in
+            [(&self.host01, "192.168.0.1/24", "fd00::1/64"), (&self.host02, "192.168.0.2/24", "fd00::2/64")]
+        {
+            host.set("ipv6/conf/eth0/disable_ipv6", "0")?;
+            address(host, "eth0", v4, v6)?;
+        }
+        Ok(())
+    }
+
+    fn address_wan(&self) -> Result<()> {
+        self.inet.set("ipv4/ip_forward", "1")?;
+        self.inet.set("ipv6/conf/all/forwarding", "1")?;
+        for (namespace, port, v4, v6) in [
+            (&self.tun01, "eth0", "1.1.1.2/24", "2001:db8:1::2/64"),
+            (&self.inet, "eth1", "1.1.1.1/24", "2001:db8:1::1/64"),
+            (&self.inet, "eth2", "2.2.2.1/24", "2001:db8:2::1/64"),
+            (&self.tun02, "eth0", "2.2.2.2/24", "2001:db8:2::2/64"),
+        ] {
+            address(namespace, port, v4, v6)?;
+            namespace.run(&format!("ip link set {port} up"))?;
+        }
+        self.tun01.run_all(["ip route add default via 1.1.1.1", "ip route add default via 2001:db8:1::1"])?;
+        self.tun02.run_all(["ip route add default via 2.2.2.1", "ip route add default via 2001:db8:2::1"])
+    }
+}
+
+fn address(namespace: &Namespace, port: &str, v4: &str, v6: &str) -> Result<()> {
+    namespace.run_all([
+        format!("ip addr add {v4} dev {port}").as_str(),
+        &format!("ip addr add {v6} dev {port} nodad"),
+    ])
 }
 
 const BRIDGE: [&str; 4] = [

@@ -1,0 +1,47 @@
+//! The whole of l2xdp in network namespaces: real daemons, real traffic, and judges that know nothing of l2xdp.
+
+mod bench;
+mod bpf;
+mod differences;
+mod foreign;
+mod frames;
+mod matrix;
+mod packet;
+mod pcap;
+mod raw;
+mod traffic;
+mod vlan;
+
+use std::process::ExitCode;
+
+use l2xdp_tests::interrupt;
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    let mut args = Arguments::from_args();
+    // One topology, two cores, and times that are measured.
+    args.test_threads = args.test_threads.or(Some(1));
+    let mut trials: Vec<Trial> = [matrix::trials, raw::trials, vlan::trials, foreign::trials]
+        .iter()
+        .flat_map(|trials| trials())
+        .collect();
+    if let Some(reason) = bench::why_not() {
+        trials = trials.into_iter().map(|trial| skipped(trial, &args, &reason)).collect();
+    }
+    if let Err(error) = interrupt::catch() {
+        eprintln!("{error:#}");
+        return ExitCode::FAILURE;
+    }
+    let conclusion = libtest_mimic::run(&args, trials);
+    bench::take_down();
+    conclusion.exit_code()
+}
+
+/// A test that this machine cannot run, with the reason on a line of its own.
+fn skipped(trial: Trial, args: &Arguments, reason: &str) -> Trial {
+    let asked = args.filter.as_ref().is_none_or(|filter| trial.name().contains(filter));
+    if asked && !args.list {
+        println!("skipped: {}: {reason}", trial.name());
+    }
+    trial.with_ignored_flag(true)
+}
