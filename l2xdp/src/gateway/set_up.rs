@@ -65,7 +65,7 @@ impl Gateway {
                 let port = self.observed.link(name).ok_or_else(|| anyhow!(missing("port", name)))?;
                 return match port.mac {
                     Some(_) => Ok(()),
-                    None => bail!("port = \"{name}\" is not an Ethernet device"),
+                    None => bail!("port = \"{name}\" is not an Ethernet device; name one that is: see ip link"),
                 };
             }
             Attach::Netdev { name, bridge } => (name, bridge),
@@ -80,7 +80,9 @@ impl Gateway {
             Some(bridge) => {
                 let link = self.observed.link(bridge).ok_or_else(|| anyhow!(missing("bridge", bridge)))?;
                 if !link.bridge {
-                    bail!("bridge = \"{bridge}\" is not a bridge");
+                    bail!(
+                        "bridge = \"{bridge}\" is not a bridge; name one, or make one: ip link add NAME type bridge"
+                    );
                 }
                 Some(link.ifindex)
             }
