@@ -65,7 +65,9 @@ impl Gateway {
                 let port = self.observed.link(name).ok_or_else(|| anyhow!(missing("port", name)))?;
                 return match port.mac {
                     Some(_) => Ok(()),
-                    None => bail!("port = \"{name}\" is not an Ethernet device; name one that is: see ip link"),
+                    None => {
+                        bail!("port = \"{name}\" is not an Ethernet device; name one that is: see ip link")
+                    }
                 };
             }
             Attach::Netdev { name, bridge } => (name, bridge),
