@@ -45,6 +45,8 @@ pub struct Neighbour {
     pub mac: Option<[u8; 6]>,
     /// Set by an administrator: not to be touched.
     pub permanent: bool,
+    /// It was asked in vain, and is left alone for a while.
+    pub failed: bool,
 }
 
 /// The kernel's answer to `ip route get`.
@@ -212,9 +214,11 @@ fn neighbour(message: &NeighbourMessage) -> Option<((u32, IpAddr), Neighbour)> {
     }
     let state = message.header.state;
     // A MAC that stopped answering is worth as much as none.
-    let failed = matches!(state, NeighbourState::Failed | NeighbourState::Incomplete | NeighbourState::None);
+    let unknown = matches!(state, NeighbourState::Failed | NeighbourState::Incomplete | NeighbourState::None);
     let permanent = state == NeighbourState::Permanent;
-    Some(((message.header.ifindex, address?), Neighbour { mac: mac.filter(|_| !failed), permanent }))
+    let failed = state == NeighbourState::Failed;
+    let mac = mac.filter(|_| !unknown);
+    Some(((message.header.ifindex, address?), Neighbour { mac, permanent, failed }))
 }
 
 impl TryFrom<&RouteMessage> for Route {

@@ -44,9 +44,10 @@ fn observed(config: &Config) -> Observed {
     let gateway = "192.0.2.254".parse().unwrap();
     let route = Route { ifindex: WAN, gateway: Some(gateway), mtu: None, local: false };
     observed.routes.insert(plan::query(&config.tunnels[0]), Ok(route));
-    observed
-        .neighbours
-        .insert((WAN, gateway), Neighbour { mac: Some([2, 0, 0, 0, 0, 0xfe]), permanent: false });
+    observed.neighbours.insert(
+        (WAN, gateway),
+        Neighbour { mac: Some([2, 0, 0, 0, 0, 0xfe]), permanent: false, failed: false },
+    );
     observed
 }
 

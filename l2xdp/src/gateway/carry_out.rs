@@ -35,8 +35,10 @@ impl Gateway {
     async fn follow_next_hops(&mut self, new: &Plan) {
         for &(ifindex, address) in &new.next_hops {
             let known = self.observed.neighbours.get(&(ifindex, address));
-            // The kernel forgets the neighbours of a device that goes down, managed ones too.
-            let managed = known.is_some() && self.next_hops.contains(&(ifindex, address));
+            // The kernel forgets the neighbours of a device that goes down, managed ones too, and asks one that has
+            // not answered again only every few seconds.
+            let asked = known.is_some_and(|neighbour| !neighbour.failed);
+            let managed = asked && self.next_hops.contains(&(ifindex, address));
             if managed || known.is_some_and(|neighbour| neighbour.permanent) {
                 continue;
             }
