@@ -20,19 +20,22 @@ pub struct Bench {
 }
 
 /// The labs there can be.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Hosts with addresses.
     Talking,
     /// Hosts without: nothing moves but what a test sends.
     Silent,
+    /// Hosts with addresses, for one test alone, which may take apart what it likes.
+    Own,
 }
 
 static TALKING: Mutex<Option<Bench>> = Mutex::new(None);
+static OWN: Mutex<Option<Bench>> = Mutex::new(None);
 static SILENT: Mutex<Option<Bench>> = Mutex::new(None);
 
 const PREFIX: &str = "l2xdp-e2e";
-const PROGRAMS: [&str; 8] = ["ip", "tc", "nsenter", "ethtool", "tcpdump", "tshark", "ping", "bpftool"];
+const PROGRAMS: [&str; 8] = ["ip", "tc", "nsenter", "ethtool", "tcpdump", "tshark", "ping", "setpriv"];
 
 /// A test in such a lab, which is built if it is not up yet. One that failed leaves no lab behind.
 pub fn trial(
@@ -46,7 +49,7 @@ pub fn trial(
             interrupt::check()?;
             test(bench).with_context(|| logs(&bench.lab))
         });
-        if result.is_err() {
+        if result.is_err() || kind == Kind::Own {
             *bench = None;
         }
         result.map_err(|error| Failed::from(told(&error)))
@@ -65,7 +68,7 @@ pub fn why_not() -> Option<String> {
 
 /// Takes the labs down.
 pub fn take_down() {
-    for kind in [Kind::Talking, Kind::Silent] {
+    for kind in [Kind::Talking, Kind::Silent, Kind::Own] {
         *locked(kind) = None;
     }
 }
@@ -74,6 +77,7 @@ fn locked(kind: Kind) -> MutexGuard<'static, Option<Bench>> {
     let lab = match kind {
         Kind::Talking => &TALKING,
         Kind::Silent => &SILENT,
+        Kind::Own => &OWN,
     };
     // A test that panicked leaves a lab that the next one can do with.
     lab.lock().unwrap_or_else(PoisonError::into_inner)
@@ -92,6 +96,7 @@ fn build(kind: Kind) -> Result<Bench> {
     let id = process::id();
     let lab = match kind {
         Kind::Talking => Lab::build(&format!("{PREFIX}{id}t")),
+        Kind::Own => Lab::build(&format!("{PREFIX}{id}o")),
         Kind::Silent => Lab::build_silent(&format!("{PREFIX}{id}s")),
     };
     let lab = lab.context("cannot build the lab")?;

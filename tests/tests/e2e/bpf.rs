@@ -66,6 +66,26 @@ pub fn index(namespace: &Namespace, device: &str) -> Result<u32> {
     namespace.enter(|| if_nametoindex(device).with_context(|| format!("no {device}")))
 }
 
+/// The ids of the programs that TCX runs on a device, both ways; none where the kernel has no TCX.
+pub fn attached_by_tcx(namespace: &Namespace, device: &str) -> Result<Vec<u32>> {
+    const COMMAND: i32 = 16;
+    let query = || {
+        let mut ids = Vec::new();
+        for kind in [TCX_INGRESS, TCX_EGRESS] {
+            let mut found = [0_u32; 64];
+            let ifindex = if_nametoindex(device)?;
+            let (programs, count) = (found.as_mut_ptr() as u64, found.len() as u32);
+            let mut query = Query { ifindex, kind, flags: [0; 2], programs, count, ..Query::default() };
+            let answered = system_call(COMMAND, &mut query).is_ok();
+            ids.extend(found.into_iter().take(if answered { query.count as usize } else { 0 }));
+        }
+        Ok(ids)
+    };
+    namespace.enter(query)
+}
+
+const TCX_INGRESS: u32 = 46;
+const TCX_EGRESS: u32 = 47;
 const VLAN_PUSH: i32 = 18;
 const VLAN_POP: i32 = 19;
 const REDIRECT: i32 = 23;
@@ -118,6 +138,19 @@ struct Link {
     flags: u32,
 }
 
+/// `union bpf_attr` of `BPF_PROG_QUERY`.
+#[derive(Default)]
+#[repr(C)]
+struct Query {
+    ifindex: u32,
+    kind: u32,
+    flags: [u32; 2],
+    programs: u64,
+    count: u32,
+    padding: u32,
+    flags_and_links: [u64; 4],
+}
+
 fn load(hook: Hook, program: &[Instruction]) -> io::Result<OwnedFd> {
     const COMMAND: i32 = 5;
     let kind = match hook {
@@ -134,7 +167,7 @@ fn load(hook: Hook, program: &[Instruction]) -> io::Result<OwnedFd> {
         name,
         ..Load::default()
     };
-    bpf(COMMAND, &attributes)
+    bpf(COMMAND, attributes)
 }
 
 fn link(program: &OwnedFd, ifindex: u32, hook: Hook) -> io::Result<OwnedFd> {
@@ -142,17 +175,21 @@ fn link(program: &OwnedFd, ifindex: u32, hook: Hook) -> io::Result<OwnedFd> {
     const DRIVER: u32 = 1 << 2;
     let (kind, flags) = match hook {
         Hook::Xdp => (37, DRIVER),
-        Hook::Ingress => (46, 0),
+        Hook::Ingress => (TCX_INGRESS, 0),
     };
-    bpf(COMMAND, &Link { program: program.as_raw_fd(), ifindex, kind, flags })
+    bpf(COMMAND, Link { program: program.as_raw_fd(), ifindex, kind, flags })
 }
 
-fn bpf<T>(command: i32, attributes: &T) -> io::Result<OwnedFd> {
-    // SAFETY: the attributes have the length given, and what they point to outlives the call.
-    let fd = unsafe {
-        libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>() as u32)
-    };
-    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
+fn bpf<T>(command: i32, mut attributes: T) -> io::Result<OwnedFd> {
+    let fd = system_call(command, &mut attributes)?;
     // SAFETY: just opened, and nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn system_call<T>(command: i32, attributes: &mut T) -> io::Result<i32> {
+    // SAFETY: the attributes have the length given, and what they point to outlives the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>() as u32)
+    };
+    i32::try_from(result).ok().filter(|result| *result >= 0).ok_or_else(io::Error::last_os_error)
 }

@@ -2,13 +2,17 @@
 
 mod bench;
 mod bpf;
+mod daemon_life;
 mod differences;
+mod following;
 mod foreign;
 mod frames;
 mod matrix;
 mod packet;
 mod pcap;
 mod raw;
+mod refusals;
+mod snapshot;
 mod traffic;
 mod vlan;
 
@@ -21,10 +25,18 @@ fn main() -> ExitCode {
     let mut args = Arguments::from_args();
     // One topology, two cores, and times that are measured.
     args.test_threads = args.test_threads.or(Some(1));
-    let mut trials: Vec<Trial> = [matrix::trials, raw::trials, vlan::trials, foreign::trials]
-        .iter()
-        .flat_map(|trials| trials())
-        .collect();
+    let mut trials: Vec<Trial> = [
+        matrix::trials,
+        raw::trials,
+        vlan::trials,
+        foreign::trials,
+        following::trials,
+        refusals::trials,
+        daemon_life::trials,
+    ]
+    .iter()
+    .flat_map(|trials| trials())
+    .collect();
     if let Some(reason) = bench::why_not() {
         trials = trials.into_iter().map(|trial| skipped(trial, &args, &reason)).collect();
     }
