@@ -109,9 +109,6 @@ pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<(), Reason> {
     }
     let end = if rx.has(flag::IPV6) { end6(frame, rx)? } else { end4(frame, rx)? };
     let outer_len = usize::from(rx.outer_len);
-    if end > frame.len() || end < outer_len + Eth::LEN {
-        return Err(Reason::Length);
-    }
     if frame.is_bare() {
         if rx.has(flag::VIA_TC) || end - outer_len > usize::from(rx.max_xdp) {
             return Err(Reason::ToTc);
@@ -144,24 +141,29 @@ pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<(), Reason> {
 #[inline(always)]
 fn end4<F: Frame>(frame: &F, rx: &RxSession) -> Result<usize, Reason> {
     let outer = frame.header::<Tailed4>(0).map_err(|_| Reason::Length)?;
-    let udp_len = usize::from(outer.base.udp.len.get());
-    if udp_len + Ipv4::LEN > usize::from(outer.base.ip.total_len.get()) {
-        return Err(Reason::Length);
-    }
+    let end = offset_of!(Outer4, udp) + usize::from(outer.base.udp.len.get());
+    let ip_end = offset_of!(Outer4, ip) + usize::from(outer.base.ip.total_len.get());
+    check_ends(end, ip_end, frame.len(), rx)?;
     check_cookie(&outer.tail, rx)?;
-    Ok(offset_of!(Outer4, udp) + udp_len)
+    Ok(end)
 }
 
 /// Where the message ends over IPv6, its cookie found right.
 #[inline(always)]
 fn end6<F: Frame>(frame: &F, rx: &RxSession) -> Result<usize, Reason> {
     let outer = frame.header::<Tailed6>(0).map_err(|_| Reason::Length)?;
-    let udp_len = usize::from(outer.base.udp.len.get());
-    if udp_len > usize::from(outer.base.ip.payload_len.get()) {
-        return Err(Reason::Length);
-    }
+    let end = offset_of!(Outer6, udp) + usize::from(outer.base.udp.len.get());
+    let ip_end = offset_of!(Outer6, udp) + usize::from(outer.base.ip.payload_len.get());
+    check_ends(end, ip_end, frame.len(), rx)?;
     check_cookie(&outer.tail, rx)?;
-    Ok(offset_of!(Outer6, udp) + udp_len)
+    Ok(end)
+}
+
+/// The headers and an inner Ethernet header lie within the datagram, that within the packet, that within the frame.
+#[inline(always)]
+fn check_ends(end: usize, ip_end: usize, frame_end: usize, rx: &RxSession) -> Result<(), Reason> {
+    let whole = usize::from(rx.outer_len) + Eth::LEN <= end && end <= ip_end && ip_end <= frame_end;
+    if whole { Ok(()) } else { Err(Reason::Length) }
 }
 
 /// RFC 3931 §4.1: the cookie must match. All words are compared, wherever the first difference is.

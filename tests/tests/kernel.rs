@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 const fn limit(program: ProgramName) -> u32 {
     match program {
         ProgramName::XdpEncap => 250_000,
-        ProgramName::XdpDecap => 7_200,
+        ProgramName::XdpDecap => 9_000,
         ProgramName::TcEncap => 400_000,
         ProgramName::TcDecap => 7_000,
         ProgramName::TcSplit => 620_000,
