@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use l2xdp_tests::capture::Capture;
+use l2xdp_tests::netns::Namespace;
 use l2xdp_tests::topology::Lab;
 use l2xdp_tests::tshark::Tshark;
 use l2xdp_tests::wire::{Attach, Cookie, L2Spec, Side, Underlay, Wire};
@@ -13,7 +14,7 @@ use crate::bench::{self, Bench, Kind};
 use crate::traffic::{Pair, Syns, datagrams, ping, transfer, until_answered};
 
 /// Sent each way by a transfer.
-const MUCH: usize = 5 << 20;
+const MUCH: usize = 4 << 20;
 const LITTLE: usize = 64 << 10;
 
 /// All combinations in auto mode; in the others those that differ in more than the length of a header.
@@ -62,8 +63,15 @@ fn carries(bench: &Bench, wire: &Wire) -> Result<()> {
     talk(lab, wire, LITTLE)?;
     judge(wire, captured)?;
 
-    offloads(lab, "on").and_then(|()| talk(lab, wire, MUCH)).context("with the hosts' default offloads")?;
-    offloads(lab, "off").and_then(|()| talk(lab, wire, MUCH)).context("without offloads")?;
+    for (what, places, state) in [
+        ("the hosts' default offloads", &hosts(lab)[..], "on"),
+        ("default offloads everywhere", &everywhere(lab), "on"),
+        ("no offloads", &everywhere(lab), "off"),
+    ] {
+        offloads(places, state)
+            .and_then(|()| talk(lab, wire, MUCH))
+            .with_context(|| format!("with {what}"))?;
+    }
     gateways.stop()
 }
 
@@ -95,12 +103,25 @@ fn talk(lab: &Lab, wire: &Wire, bytes: usize) -> Result<()> {
     Ok(())
 }
 
+/// A device of a namespace.
+type Place<'a> = (&'a Namespace, &'static str);
+
+fn hosts(lab: &Lab) -> [Place<'_>; 2] {
+    [(&lab.host01, "eth0"), (&lab.host02, "eth0")]
+}
+
+fn everywhere(lab: &Lab) -> Vec<Place<'_>> {
+    let gateways =
+        [&lab.tun01, &lab.tun02].into_iter().flat_map(|gateway| [(gateway, "eth0"), (gateway, "eth1")]);
+    let router = [(&lab.inet, "eth1"), (&lab.inet, "eth2")];
+    hosts(lab).into_iter().chain(gateways).chain(router).collect()
+}
+
 /// What a veth has by default, or what is like a real wire.
-fn offloads(lab: &Lab, state: &str) -> Result<()> {
-    for side in Side::BOTH {
-        lab.host(side).run(&format!("ethtool -K eth0 tx {state} txvlan {state} tso {state}"))?;
-    }
-    Ok(())
+fn offloads(places: &[Place<'_>], state: &str) -> Result<()> {
+    places.iter().try_for_each(|(namespace, device)| {
+        namespace.run(&format!("ethtool -K {device} tx {state} txvlan {state} tso {state}")).map(drop)
+    })
 }
 
 /// tshark's view of the WAN: every message is of this pseudowire, and nothing is wrong with any.
