@@ -48,3 +48,52 @@ pub fn pseudo6(src: &[Be32; 4], dst: &[Be32; 4], protocol: u8, len: u16) -> u16 
     };
     fold_wide(address(src) + address(dst) + u64::from(protocol) + u64::from(len))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 1071 §3.
+    const EXAMPLE: [u8; 8] = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+
+    #[test]
+    fn sum_of_the_rfc() {
+        assert_eq!(of(&EXAMPLE), 0xddf2);
+    }
+
+    #[test]
+    fn odd_last_byte_is_followed_by_zero() {
+        assert_eq!(of(&[]), 0);
+        assert_eq!(of(&[0xab]), 0xab00);
+        assert_eq!(of(&[0x12, 0x34, 0x56]), 0x1234 + 0x5600);
+    }
+
+    #[test]
+    fn carries_are_folded_to_the_end() {
+        assert_eq!(fold(u32::MAX), 0xffff);
+        assert_eq!(fold(0x1_ffff), 1);
+        assert_eq!(fold_wide(u64::MAX), 0xffff);
+        assert_eq!(fold_wide(0x1_0000_0001_0001), 3);
+        assert_eq!(of(&[0xff; 131_072]), 0xffff);
+    }
+
+    /// RFC 1624 §4, the example that older equations get wrong.
+    #[test]
+    fn replacement_of_the_rfc() {
+        assert_eq!(replace(Be16::new(0xdd2f), Be16::new(0x5555), Be16::new(0x3285)), Be16::new(0x0000));
+    }
+
+    /// `pseudo4` and `pseudo6` against the bytes the RFCs draw.
+    #[test]
+    fn pseudo_headers() {
+        let (a, b) = (Be32([192, 168, 255, 254]), Be32([255, 254, 253, 252]));
+        assert_eq!(
+            pseudo4(a, b, 17, 0xfffe),
+            of(&[192, 168, 255, 254, 255, 254, 253, 252, 0, 17, 0xff, 0xfe])
+        );
+        let (a, b) = ([Be32::new(0xffff_fffe); 4], [Be32::new(0x2001_0db8); 4]);
+        let addresses = [0xffff_fffe_u32, 0x2001_0db8].map(|word| [word.to_be_bytes(); 4].concat()).concat();
+        let drawn = [&addresses[..], &[0, 0, 0xff, 0xfd, 0, 0, 0, 6]].concat();
+        assert_eq!(pseudo6(&a, &b, 6, 0xfffd), of(&drawn));
+    }
+}

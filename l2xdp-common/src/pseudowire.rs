@@ -303,3 +303,59 @@ impl Pseudowire {
         tail
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PSEUDOWIRE: Pseudowire = Pseudowire {
+        local: IpAddr::V4(Ipv4Addr::new(1, 1, 1, 2)),
+        remote: IpAddr::V4(Ipv4Addr::new(2, 2, 2, 2)),
+        udp_sport: 6000,
+        udp_dport: 5000,
+        peer_session_id: 4000,
+        cookie: Cookie { words: [Be32::new(0); 2], len: 0 },
+        peer_cookie: Cookie { words: [Be32::new(0); 2], len: 0 },
+        l2spec: L2Spec::Default,
+        ttl: 64,
+        tos: Tos::Fixed(0),
+        checksum: false,
+        mss: Mss::Auto,
+        vlan: None,
+    };
+    const PATH: Path = Path { ifindex: 3, src_mac: [1; 6], dst_mac: [2; 6], mtu: 1500 };
+
+    #[test]
+    fn cookies_have_0_4_or_8_bytes() {
+        for len in 0..=9 {
+            let bytes = [0xc5; 9];
+            let cookie = Cookie::new(&bytes[..len]);
+            assert_eq!(cookie.is_some(), matches!(len, 0 | 4 | 8), "{len} bytes");
+            assert!(cookie.is_none_or(|cookie| cookie.bytes() == &bytes[..len]));
+        }
+    }
+
+    /// facts.md: 1500 − 20 − 8 − 12 − 14 − 20 − 20.
+    #[test]
+    fn clamp_of_an_ordinary_path() {
+        let clamp = PSEUDOWIRE.tx(0, Some(&PATH), 0).clamp;
+        assert_eq!(clamp, Clamp { ipv4: 1406, ipv6: 1386, tag_mask: u16::MAX });
+        assert_eq!(PSEUDOWIRE.rx(0, Some(&PATH), Output::Port { ifindex: 2, mtu: 1500 }, 0).clamp, clamp);
+    }
+
+    #[test]
+    fn limits_of_paths_that_are_too_small_or_too_large() {
+        let max_inner = |mtu: u32| PSEUDOWIRE.max_inner(mtu);
+        assert_eq!((max_inner(0), max_inner(40), max_inner(41)), (0, 0, 1));
+        assert_eq!((max_inner(65_575), max_inner(65_576), max_inner(u32::MAX)), (65_535, 65_535, 65_535));
+        let tiny = Path { mtu: 80, ..PATH };
+        assert_eq!(PSEUDOWIRE.tx(0, Some(&tiny), 0).clamp.ipv4, 0, "no MSS would fit");
+    }
+
+    #[test]
+    fn nothing_is_sent_without_a_path_or_between_families() {
+        assert_eq!(PSEUDOWIRE.tx(0, None, 0).ifindex, 0);
+        let mixed = Pseudowire { remote: IpAddr::V6(Ipv6Addr::LOCALHOST), ..PSEUDOWIRE };
+        assert_eq!(mixed.tx(0, Some(&PATH), 0).ifindex, 0);
+    }
+}

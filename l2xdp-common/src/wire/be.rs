@@ -43,3 +43,20 @@ big_endian!(
     /// A `u32` in network order.
     Be32, u32
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_in_network_order() {
+        assert_eq!(Be16::new(0x0102).0, [1, 2]);
+        assert_eq!(Be32([1, 2, 3, 4]).get(), 0x0102_0304);
+    }
+
+    #[test]
+    fn raw_values_compare_like_bytes() {
+        assert_eq!(Be32::new(7).raw(), Be32([0, 0, 0, 7]).raw());
+        assert_ne!(Be16::new(0x0102).raw(), Be16::new(0x0201).raw());
+    }
+}

@@ -55,3 +55,35 @@ impl Vlan {
         ethertype == ethertype::VLAN || ethertype == ethertype::QINQ
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::testing::{construct, deconstruct, impossible_length};
+
+    const BYTES: [u8; Eth::LEN] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0x88, 0xa8];
+    const HEADER: Eth =
+        Eth { dst: [1, 2, 3, 4, 5, 6], src: [7, 8, 9, 10, 11, 12], ethertype: ethertype::QINQ };
+
+    #[test]
+    fn ethernet() {
+        deconstruct(&BYTES, HEADER);
+        construct(HEADER, &BYTES);
+        impossible_length::<Eth>();
+    }
+
+    #[test]
+    fn tag() {
+        let tag = Vlan { tci: Be16::new(5 << 13 | 100), ethertype: ethertype::IPV6 };
+        deconstruct(&[0xa0, 100, 0x86, 0xdd], tag);
+        construct(tag, &[0xa0, 100, 0x86, 0xdd]);
+        impossible_length::<Vlan>();
+        assert_eq!(tag.tci.get() & Vlan::ID_MASK, 100);
+    }
+
+    #[test]
+    fn customer_and_service_tags_are_tags() {
+        assert!(Vlan::is_tag(Be16::new(0x8100)) && Vlan::is_tag(Be16::new(0x88a8)));
+        assert!(!Vlan::is_tag(ethertype::IPV4) && !Vlan::is_tag(ethertype::IPV6));
+    }
+}

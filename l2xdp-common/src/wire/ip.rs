@@ -102,3 +102,64 @@ impl Ipv6 {
         (self.version_class_flow.get() >> 20) as u8
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::testing::{construct, deconstruct, impossible_length};
+
+    const V4: Ipv4 = Ipv4 {
+        version_ihl: 0x46,
+        tos: 0xb8,
+        total_len: Be16::new(60),
+        id: Be16::new(0x1c46),
+        fragment: Ipv4::DF,
+        ttl: 64,
+        protocol: protocol::TCP,
+        checksum: Be16::new(0xb1e6),
+        src: Be32([192, 168, 0, 1]),
+        dst: Be32([192, 168, 0, 2]),
+    };
+    const V4_BYTES: [u8; Ipv4::LEN] =
+        [0x46, 0xb8, 0, 60, 0x1c, 0x46, 0x40, 0, 64, 6, 0xb1, 0xe6, 192, 168, 0, 1, 192, 168, 0, 2];
+
+    #[test]
+    fn ipv4() {
+        deconstruct(&V4_BYTES, V4);
+        construct(V4, &V4_BYTES);
+        impossible_length::<Ipv4>();
+        assert_eq!(V4.header_len(), 24);
+    }
+
+    #[test]
+    fn ipv4_fragments() {
+        let fragment = |field: u16| Ipv4 { fragment: Be16::new(field), ..V4 }.is_fragment();
+        assert!(!fragment(0) && !fragment(0x4000) && !fragment(0x8000));
+        assert!(fragment(0x2000) && fragment(0x2001) && fragment(0x0001) && fragment(0x1000));
+    }
+
+    #[test]
+    fn ipv6() {
+        let header = Ipv6 {
+            version_class_flow: Be32::new(0x6b81_2345),
+            payload_len: Be16::new(20),
+            next_header: protocol::UDP,
+            hop_limit: 7,
+            src: [Be32::new(0x2001_0db8), Be32::new(1), Be32::new(2), Be32::new(3)],
+            dst: [Be32::new(0xfe80_0000), Be32::new(4), Be32::new(5), Be32::new(6)],
+        };
+        let bytes = [
+            0x6b, 0x81, 0x23, 0x45, 0, 20, 17, 7, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3,
+            0xfe, 0x80, 0, 0, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 6,
+        ];
+        deconstruct(&bytes, header);
+        construct(header, &bytes);
+        impossible_length::<Ipv6>();
+        assert_eq!((header.version(), header.class()), (6, 0xb8));
+    }
+
+    #[test]
+    fn ipv6_first_word() {
+        assert_eq!(Ipv6::version_class(0xb8).0, [0x6b, 0x80, 0, 0]);
+    }
+}

@@ -43,3 +43,25 @@ pub const L2SPEC_DEFAULT: Be32 = Be32::new(0);
 
 /// A cookie of up to two words and an L2-specific sublayer of one.
 pub const MAX_TAIL_WORDS: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::testing::{construct, deconstruct, impossible_length};
+
+    #[test]
+    fn data_message() {
+        let header = L2tpUdp { flags: L2tpUdp::DATA, reserved: Be16::default(), session_id: Be32::new(4000) };
+        deconstruct(&[0, 3, 0, 0, 0, 0, 0x0f, 0xa0], header);
+        construct(header, &[0, 3, 0, 0, 0, 0, 0x0f, 0xa0]);
+        impossible_length::<L2tpUdp>();
+    }
+
+    #[test]
+    fn control_and_version() {
+        let header = |flags: u16| L2tpUdp { flags: Be16::new(flags), ..Zeroable::zeroed() };
+        assert!(header(0xc803).is_control() && header(0x8000).is_control());
+        assert!(!header(0x7ff3).is_control() && header(0x7ff3).is_v3());
+        assert!(!header(0x0002).is_v3() && !header(0x0007).is_v3() && !header(0x000b).is_v3());
+    }
+}

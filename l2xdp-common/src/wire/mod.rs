@@ -8,6 +8,8 @@ mod ip;
 mod l2tp;
 mod outer;
 mod tcp;
+#[cfg(test)]
+mod testing;
 mod udp;
 
 pub use be::{Be16, Be32};

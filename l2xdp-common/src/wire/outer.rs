@@ -67,3 +67,30 @@ pub const MAX_OUTER_LEN: usize = Tailed6::LEN;
 // The wire's lengths, held by the compiler.
 const _: () =
     assert!(Outer4::LEN == 14 + 20 + 8 + 8 && Outer6::LEN == 14 + 40 + 8 + 8 && MAX_OUTER_LEN == 82);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::testing::{deconstruct, impossible_length};
+
+    #[test]
+    fn headers_follow_each_other() {
+        // Each byte is its own offset.
+        let bytes: [u8; MAX_OUTER_LEN] = core::array::from_fn(|at| at as u8);
+        let v4: Tailed4 = *bytemuck::from_bytes(&bytes[..Tailed4::LEN]);
+        deconstruct(&bytes[..Tailed4::LEN], v4);
+        assert_eq!((v4.base.eth.dst[0], v4.base.ip.version_ihl), (0, 14));
+        assert_eq!((v4.base.udp.src.0[0], v4.base.l2tp.flags.0[0], v4.tail[0].0[0]), (34, 42, 50));
+        let v6: Tailed6 = *bytemuck::from_bytes(&bytes);
+        assert_eq!((v6.base.ip.version_class_flow.0[0], v6.base.udp.src.0[0]), (14, 54));
+        assert_eq!((v6.base.l2tp.flags.0[0], v6.tail[0].0[0], v6.tail[2].0[3]), (62, 70, 81));
+    }
+
+    #[test]
+    fn lengths() {
+        impossible_length::<Outer4>();
+        impossible_length::<Outer6>();
+        impossible_length::<Tailed4>();
+        impossible_length::<Tailed6>();
+    }
+}

@@ -62,3 +62,37 @@ impl TcpOption {
     /// The length of a maximum segment size option.
     pub const MSS_LEN: u8 = 4;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::testing::{construct, deconstruct, impossible_length};
+
+    #[test]
+    fn tcp() {
+        let header = Tcp {
+            src: Be16::new(40000),
+            dst: Be16::new(80),
+            seq: Be32::new(0x0102_0304),
+            ack: Be32::new(0x0506_0708),
+            data_offset: 0xaf,
+            flags: Tcp::SYN,
+            window: Be16::new(64240),
+            checksum: Be16::new(0xabcd),
+            urgent: Be16::new(9),
+        };
+        let bytes = [0x9c, 0x40, 0, 80, 1, 2, 3, 4, 5, 6, 7, 8, 0xaf, 2, 0xfa, 0xf0, 0xab, 0xcd, 0, 9];
+        deconstruct(&bytes, header);
+        construct(header, &bytes);
+        impossible_length::<Tcp>();
+        assert_eq!(header.header_len(), 40);
+    }
+
+    #[test]
+    fn mss_option() {
+        let option = TcpOption { kind: TcpOption::MSS, len: TcpOption::MSS_LEN, value: Be16::new(1460) };
+        deconstruct(&[2, 4, 0x05, 0xb4], option);
+        construct(option, &[2, 4, 0x05, 0xb4]);
+        impossible_length::<TcpOption>();
+    }
+}
