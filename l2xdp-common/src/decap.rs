@@ -1,5 +1,6 @@
 //! From an L2TPv3 message to the frame inside.
 
+use crate::encap::leave_to_tc;
 use crate::frame::Frame;
 use crate::inner;
 use crate::mss;
@@ -109,16 +110,16 @@ pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<(), Reason> {
     }
     let end = if rx.has(flag::IPV6) { end6(frame, rx)? } else { end4(frame, rx)? };
     let outer_len = usize::from(rx.outer_len);
+    let inner_len = end - outer_len;
     if frame.is_bare() {
-        if rx.has(flag::VIA_TC) || end - outer_len > usize::from(rx.max_xdp) {
+        if rx.has(flag::VIA_TC) || inner_len > usize::from(rx.max_frame) {
             return Err(Reason::ToTc);
         }
-        if rx.has(flag::UNFINISHED)
-            && let Ok(Some(l4)) = inner::transport(frame, outer_len)
-            && l4.is_unfinished(frame).unwrap_or(false)
-        {
-            return Err(Reason::ToTc);
+        if rx.flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
+            leave_to_tc(inner::look(frame, outer_len).checksums(frame), rx.flags)?;
         }
+    } else if inner_len > usize::from(rx.max_frame) && !rx.has(flag::INGRESS) {
+        return Err(Reason::TooBigRx);
     }
 
     // The point of no return.
@@ -127,7 +128,7 @@ pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<(), Reason> {
         frame.truncate(end)?;
     }
     frame.shrink_head(outer_len)?;
-    if let Ok(Some(l4)) = inner::transport(frame, 0) {
+    if let Some(l4) = inner::look(frame, 0).transport() {
         // A SYN cut short within its options is no reason to keep it.
         let _ = mss::clamp(frame, &rx.clamp, &l4, l4.network.tags);
     }

@@ -2,7 +2,7 @@
 
 use crate::checksum;
 use crate::frame::Frame;
-use crate::inner::{self, Transport};
+use crate::inner::{self, Checksums, Inner, Transport};
 use crate::mss;
 use crate::reason::Reason;
 use crate::session::{AttachKey, TxSession, flag};
@@ -49,14 +49,18 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
         return Err(Reason::NoRoute);
     }
     frame.reach_headers();
-    // A frame too short for what its headers promise is carried as it is: the peer's business, not ours.
-    let l4 = inner::transport(frame, 0).ok().flatten();
+    let inner = inner::look(frame, 0);
+    let l4 = inner.transport();
     let popped = if tx.has(flag::RETAG) { Vlan::LEN } else { 0 };
     let bytes = check_size(frame, tx, l4.as_ref(), popped)?;
-    if let Some(l4) = &l4 {
-        if frame.is_bare() && tx.has(flag::UNFINISHED) && l4.is_unfinished(frame).unwrap_or(false) {
-            return Err(Reason::ToTc);
+    if frame.is_bare() {
+        if tx.flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
+            leave_to_tc(inner.checksums(frame), tx.flags)?;
         }
+    } else if tx.has(flag::CHECKSUM) && !frame.is_settled() && inner.checksums(frame) == Checksums::Unknown {
+        return Err(Reason::GsoTx);
+    }
+    if let Some(l4) = &l4 {
         // A SYN cut short within its options is no reason to keep it.
         let _ = mss::clamp(frame, &tx.clamp, l4, l4.network.tags.saturating_sub(popped));
     }
@@ -81,6 +85,19 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
     Ok(bytes)
 }
 
+/// XDP would lose the kernel's note that a checksum is not finished.
+///
+/// # Errors
+/// [`Reason::ToTc`], if it may be so and a session's flags say that it matters.
+#[inline(always)]
+pub(crate) fn leave_to_tc(checksums: Checksums, flags: u32) -> Result<(), Reason> {
+    match checksums {
+        Checksums::Unfinished if flags & flag::UNFINISHED != 0 => Err(Reason::ToTc),
+        Checksums::Nested | Checksums::Unknown if flags & flag::UNKNOWN != 0 => Err(Reason::ToTc),
+        _ => Ok(()),
+    }
+}
+
 /// Does it fit the path? A super-packet is as long as the packets it will be split into, whose bytes together are
 /// returned.
 #[inline(always)]
@@ -92,8 +109,9 @@ fn check_size<F: Frame>(
 ) -> Result<usize, Reason> {
     let (len, repeated) = match (frame.segment_len(), l4) {
         (0, _) => (frame.len(), 0),
-        // The kernel does not give each packet of a super-packet an outer checksum of its own.
-        (segment, Some(l4)) if !tx.has(flag::CHECKSUM) => {
+        // The kernel does not give each packet of a super-packet an outer checksum of its own; and super-packets that
+        // are not TCP may be tunnels, which it can't nest.
+        (segment, Some(l4)) if l4.tcp && !tx.has(flag::CHECKSUM) => {
             let headers = l4.headers_len(frame)?;
             (headers + segment, (frame.segments() as usize - 1) * (headers - popped))
         }
@@ -157,7 +175,7 @@ fn write6<F: Frame>(frame: &mut F, tx: &TxSession, total: usize, tos: u8) -> Res
 /// Writes the UDP checksum of a finished message, an outer header of `outer_len` bytes before a frame; what
 /// [`Frame::write_checksum`] does.
 ///
-/// If the inner checksum is unfinished, its segment is not summed: a finished segment and its pseudo-header sum to
+/// If an inner checksum is unfinished, its segment is not summed: a finished segment and its pseudo-header sum to
 /// zero, whatever they hold (the kernel's `lco_csum`).
 ///
 /// # Errors
@@ -172,8 +190,13 @@ pub fn write_checksum<F: Frame>(frame: &mut F, outer_len: usize, ipv6: bool) -> 
         let len = ip.total_len.get().wrapping_sub(Ipv4::LEN as u16);
         (offset_of!(Outer4, udp), checksum::pseudo4(ip.src, ip.dst, protocol::UDP, len))
     };
-    let (end, rest) = match inner::transport(frame, outer_len) {
-        Ok(Some(l4)) if l4.is_unfinished(frame).unwrap_or(false) => (l4.offset, !l4.pseudo_header(frame)?),
+    let inner = inner::look(frame, outer_len);
+    let (end, rest) = match inner {
+        Inner::Transport(l4)
+            if matches!(inner.checksums(frame), Checksums::Unfinished | Checksums::Nested) =>
+        {
+            (l4.offset, !l4.pseudo_header(frame)?)
+        }
         _ => (frame.len(), 0),
     };
     let sum = frame.sum(udp, end - udp)?;

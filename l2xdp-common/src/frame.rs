@@ -92,6 +92,12 @@ pub trait Frame {
     /// behind this one that knows more (TC).
     fn is_bare(&self) -> bool;
 
+    /// It has been split, and its checksums finished, just now.
+    #[inline(always)]
+    fn is_settled(&self) -> bool {
+        false
+    }
+
     /// The payload in each of the packets this one is to be split into, in bytes; 0: it is one packet.
     fn segment_len(&self) -> usize;
 

@@ -50,24 +50,78 @@ pub fn network<F: Frame>(frame: &F, at: usize) -> Result<Option<Network>, Reason
     }))
 }
 
-/// The TCP segment or UDP datagram in a frame that begins at byte `at`; none in fragments, nor behind IPv6
-/// extension headers.
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inner {
+    /// A TCP segment or UDP datagram.
+    Transport(Transport),
+    /// Nothing that a device would finish a checksum of: no IP, a fragment, ICMP, or cut short.
+    Plain,
+    /// IP that holds something else, or holds it behind IPv6 extension headers.
+    Opaque,
+}
+
+/// What can be told of checksums where nobody says whether a device is still to finish them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksums {
+    /// They are finished.
+    Finished,
+    /// One is that of the pseudo-header alone (`CHECKSUM_PARTIAL`). One finished checksum in 65 536 looks so too.
+    Unfinished,
+    /// UDP's own is right, or will be; but the datagram may be a tunnel's, and hold another that is unfinished.
+    Nested,
+    /// The frame holds a protocol that is not looked into, or UDP without a checksum, the way of tunnels.
+    Unknown,
+}
+
+/// Looks into a frame that begins at byte `at`.
 #[inline(always)]
-pub fn transport<F: Frame>(frame: &F, at: usize) -> Result<Option<Transport>, Reason> {
-    let Some(network) = network(frame, at)? else { return Ok(None) };
+pub fn look<F: Frame>(frame: &F, at: usize) -> Inner {
+    look_into(frame, at).unwrap_or(Inner::Plain)
+}
+
+#[inline(always)]
+fn look_into<F: Frame>(frame: &F, at: usize) -> Result<Inner, Reason> {
+    let Some(network) = network(frame, at)? else { return Ok(Inner::Plain) };
     let (protocol, header_len) = if network.ipv6 {
         (frame.header::<Ipv6>(network.offset)?.next_header, Ipv6::LEN)
     } else {
         let ip = frame.header::<Ipv4>(network.offset)?;
         if ip.is_fragment() || ip.header_len() < Ipv4::LEN {
-            return Ok(None);
+            return Ok(Inner::Plain);
         }
         (ip.protocol, ip.header_len())
     };
-    if protocol != protocol::TCP && protocol != protocol::UDP {
-        return Ok(None);
+    Ok(match protocol {
+        protocol::TCP | protocol::UDP => Inner::Transport(Transport {
+            network,
+            offset: network.offset + header_len,
+            tcp: protocol == protocol::TCP,
+        }),
+        protocol::ICMP | protocol::ICMPV6 | protocol::IPV6_FRAGMENT => Inner::Plain,
+        _ => Inner::Opaque,
+    })
+}
+
+impl Inner {
+    /// The TCP segment or UDP datagram.
+    #[inline(always)]
+    pub fn transport(self) -> Option<Transport> {
+        match self {
+            Self::Transport(transport) => Some(transport),
+            Self::Plain | Self::Opaque => None,
+        }
     }
-    Ok(Some(Transport { network, offset: network.offset + header_len, tcp: protocol == protocol::TCP }))
+
+    /// Judges the checksums.
+    #[inline(always)]
+    pub fn checksums<F: Frame>(&self, frame: &F) -> Checksums {
+        match self {
+            Self::Transport(transport) => transport.checksums(frame).unwrap_or(Checksums::Finished),
+            Self::Plain => Checksums::Finished,
+            Self::Opaque => Checksums::Unknown,
+        }
+    }
 }
 
 impl Transport {
@@ -84,17 +138,21 @@ impl Transport {
         Ok(checksum::pseudo4(ip.src, ip.dst, protocol, len))
     }
 
-    /// Is the checksum that of the pseudo-header alone, left for a device to finish (`CHECKSUM_PARTIAL`)?
-    ///
-    /// One finished checksum in 65 536 looks so too.
     #[inline(always)]
-    pub fn is_unfinished<F: Frame>(&self, frame: &F) -> Result<bool, Reason> {
+    fn checksums<F: Frame>(&self, frame: &F) -> Result<Checksums, Reason> {
         let checksum = if self.tcp {
             frame.header::<Tcp>(self.offset)?.checksum
         } else {
             frame.header::<Udp>(self.offset)?.checksum
         };
-        Ok(checksum != Be16::default() && checksum.get() == self.pseudo_header(frame)?)
+        if !self.tcp && checksum == Be16::default() {
+            return Ok(Checksums::Unknown);
+        }
+        Ok(match checksum.get() == self.pseudo_header(frame)? {
+            true => Checksums::Unfinished,
+            false if self.tcp => Checksums::Finished,
+            false => Checksums::Nested,
+        })
     }
 
     /// The frame up to the end of the TCP or UDP header, tags beside the frame included, in bytes.

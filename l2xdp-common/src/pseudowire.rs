@@ -216,7 +216,7 @@ impl Pseudowire {
         };
         // The kernel's own limit (`xdp_ok_fwd_dev`, `veth_xdp_xmit`), which it enforces without a counter.
         let tag = if self.vlan.is_some() { 0 } else { Vlan::LEN };
-        let max_xdp = u16::try_from(mtu as usize + Eth::LEN + tag).unwrap_or(u16::MAX);
+        let max_frame = u16::try_from(mtu as usize + Eth::LEN + tag).unwrap_or(u16::MAX);
         RxSession {
             local: words(self.local),
             remote: words(self.remote),
@@ -233,7 +233,7 @@ impl Pseudowire {
             tc_ifindex,
             vlan: self.vlan.unwrap_or(0),
             clamp: path.map(|path| self.clamp(path.mtu)).unwrap_or_default(),
-            max_xdp,
+            max_frame,
             outer_len: outer_len as u8,
             pad: 0,
         }

@@ -72,8 +72,10 @@ reasons! {
     Short = "short" => Drop,
     /// Too big for the path to the peer.
     TooBig = "too_big" => Drop,
-    /// A super-packet to be sent that can't be kept whole.
+    /// A packet to be sent that has to be split, or its checksum finished, first.
     GsoTx = "gso_tx" => Split,
+    /// Received, but too big for the port.
+    TooBigRx = "too_big_rx" => Drop,
     /// There is no route to the peer, or its next hop has not answered.
     NoRoute = "no_route" => Drop,
     /// The kernel refused to move the frame's head or tail.

@@ -43,9 +43,11 @@ pub mod flag {
     pub const TOS_INHERIT: u32 = 1 << 2;
     /// Sent and received: XDP leaves this session's frames to TC.
     pub const VIA_TC: u32 = 1 << 3;
-    /// Sent and received: frames come from a device without hardware (veth), so that TCP and UDP checksums may
-    /// not be finished; XDP leaves those to TC.
+    /// Sent and received: frames come from a device without hardware (veth), so that checksums may not be finished;
+    /// XDP leaves frames with a checksum that looks so to TC.
     pub const UNFINISHED: u32 = 1 << 4;
+    /// The same for frames whose checksums can't be judged.
+    pub const UNKNOWN: u32 = 1 << 7;
     /// Sent: the outermost tag comes off. Received: [`RxSession::vlan`](super::RxSession::vlan) goes on.
     pub const RETAG: u32 = 1 << 5;
     /// Received: TC delivers to its output as if the frame had come in there.
@@ -134,8 +136,8 @@ pub struct RxSession {
     pub vlan: u16,
     /// For TCP SYNs on their way in.
     pub clamp: Clamp,
-    /// The longest inner frame that [`xdp_ifindex`](Self::xdp_ifindex) takes from XDP, in bytes.
-    pub max_xdp: u16,
+    /// The longest inner frame that the output takes, in bytes; of a pseudowire's device, from XDP.
+    pub max_frame: u16,
     /// From the outer destination MAC to the inner one, in bytes.
     pub outer_len: u8,
     /// Zero.

@@ -3,7 +3,7 @@
 use crate::frame::{TcFrame, XdpFrame};
 use crate::maps::{self, Maps};
 use aya_ebpf::EbpfContext;
-use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_OK, TC_ACT_SHOT, xdp_action};
+use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action};
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
@@ -49,7 +49,7 @@ pub fn tc_decap(ctx: TcContext) -> i32 {
 /// was split into. The mark is the device it was to be encapsulated on, or 0.
 #[classifier]
 pub fn tc_split(ctx: TcContext) -> i32 {
-    let frame = TcFrame::new(&ctx);
+    let mut frame = TcFrame::new(&ctx);
     match frame.take_mark() {
         0 => tc_decapsulate(&ctx, frame),
         ifindex => tc_encapsulate(&ctx, frame, ifindex),
@@ -130,7 +130,8 @@ fn xdp_verdict(ctx: &XdpContext, reason: Reason) -> u32 {
 fn tc_verdict(ctx: &TcContext, frame: &TcFrame, reason: Reason, mark: u32) -> i32 {
     leave(ctx, frame.ifindex(), reason);
     match reason.verdict() {
-        Verdict::Pass => TC_ACT_OK,
+        // Not TC_ACT_OK, which would end the chain: other programs and filters must see the packet too.
+        Verdict::Pass => TC_ACT_UNSPEC,
         Verdict::Split => {
             frame.set_mark(mark);
             redirect(maps::split_ifindex(), 0) as i32

@@ -17,12 +17,14 @@ use std::io;
 pub enum Attached {
     /// By an XDP link.
     Xdp(XdpLink),
-    /// By a TCX link, or a filter of the clsact qdisc.
-    Tc {
-        /// The attachment.
+    /// By a TCX link.
+    Tcx(SchedClassifierLink),
+    /// By a filter of the clsact qdisc.
+    Clsact {
+        /// The filter.
         link: SchedClassifierLink,
         /// The qdisc was not there before.
-        clsact_added: bool,
+        added: bool,
     },
 }
 
@@ -102,21 +104,19 @@ fn attach_tc(
     let program = datapath.tc(name)?;
     let context = || format!("{}: can't attach {} to TC", link.name, name.as_str());
     let tcx = TcAttachOptions::TcxOrder(LinkOrder::default());
-    let mut clsact_added = false;
-    let id = match program.attach_with_options(&link.name, attach_type, tcx) {
-        Err(error) if errno(&error) == Some(libc::EINVAL) => {
-            clsact_added = add_clsact(&link.name).with_context(context)?;
-            // Filters, unlike links, outlive a process that was killed.
-            match tc::qdisc_detach_program(&link.name, attach_type, name.as_str()) {
-                Err(error) if !not_found(&error) => return Err(error).with_context(context),
-                _ => {}
-            }
-            let filter = TcAttachOptions::Netlink(NlOptions::default());
-            program.attach_with_options(&link.name, attach_type, filter).with_context(context)?
-        }
-        result => result.with_context(context)?,
-    };
-    Ok(Attached::Tc { link: program.take_link(id)?, clsact_added })
+    match program.attach_with_options(&link.name, attach_type, tcx) {
+        Err(error) if errno(&error) == Some(libc::EINVAL) => {}
+        result => return Ok(Attached::Tcx(program.take_link(result.with_context(context)?)?)),
+    }
+    let added = add_clsact(&link.name).with_context(context)?;
+    // Filters, unlike links, outlive a process that was killed.
+    match tc::qdisc_detach_program(&link.name, attach_type, name.as_str()) {
+        Err(error) if !not_found(&error) => return Err(error).with_context(context),
+        _ => {}
+    }
+    let filter = TcAttachOptions::Netlink(NlOptions::default());
+    let id = program.attach_with_options(&link.name, attach_type, filter).with_context(context)?;
+    Ok(Attached::Clsact { link: program.take_link(id)?, added })
 }
 
 /// Adds the qdisc; `false`: it was there.

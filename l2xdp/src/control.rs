@@ -7,10 +7,14 @@ use std::io;
 use std::io::Read;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
 
 const NAME: &str = "l2xdp";
+
+/// How long to wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 fn address() -> io::Result<SocketAddr> {
     SocketAddr::from_abstract_name(NAME)
@@ -50,8 +54,9 @@ pub async fn answer(mut client: UnixStream, status: &Status) -> Result<()> {
 pub fn ask() -> Result<Status> {
     let mut stream = StdStream::connect_addr(&address()?)
         .context("no l2xdp runs in this network namespace: start it with l2xdp run --config FILE")?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
+    stream.read_to_end(&mut answer).context("the l2xdp of this network namespace does not answer")?;
     if answer.is_empty() {
         bail!("the l2xdp of this network namespace answers to root only");
     }

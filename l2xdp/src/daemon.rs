@@ -6,11 +6,11 @@ use crate::status::status;
 use crate::{control, privileges};
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
-use log::{debug, info};
+use log::{debug, info, warn};
 use rtnetlink::MulticastGroup;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 /// Changes to follow.
 const GROUPS: [MulticastGroup; 8] = [
@@ -25,7 +25,10 @@ const GROUPS: [MulticastGroup; 8] = [
 ];
 
 /// Changes come in bursts: this long we gather them.
-const SETTLE: Duration = Duration::from_millis(20);
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// How long a client of the control socket may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Not everything is announced (a veth's other end, an MTU in a route exception): this often we look anyway.
 const LOOK: Duration = Duration::from_millis(500);
@@ -62,8 +65,14 @@ pub async fn run(config: Config, options: Options) -> Result<()> {
                 gateway.follow().await;
             }
             Ok((client, _)) = listener.accept() => {
-                if let Err(error) = answer(client, &gateway).await {
-                    debug!("{error:#}");
+                match status(&gateway) {
+                    // Beside the loop, which a client that does not listen must not hold up.
+                    Ok(status) => _ = tokio::spawn(async move {
+                        if let Ok(Err(error)) = timeout(PATIENCE, control::answer(client, &status)).await {
+                            debug!("{error:#}");
+                        }
+                    }),
+                    Err(error) => warn!("{error:#}"),
                 }
             }
         }
@@ -71,8 +80,4 @@ pub async fn run(config: Config, options: Options) -> Result<()> {
     info!("stopping");
     gateway.stop().await;
     Ok(())
-}
-
-async fn answer(client: tokio::net::UnixStream, gateway: &Gateway) -> Result<()> {
-    control::answer(client, &status(gateway)?).await
 }

@@ -1,5 +1,6 @@
 //! The loaded programs and their maps, behind the types of [`l2xdp_common`].
 
+use crate::sys;
 use anyhow::{Context, Result, anyhow};
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray};
 use aya::programs::{Program, SchedClassifier, Xdp};
@@ -29,6 +30,11 @@ pub enum ProgramName {
 impl ProgramName {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::XdpEncap, Self::XdpDecap, Self::TcEncap, Self::TcDecap, Self::TcSplit];
+
+    /// Does it receive?
+    pub const fn decapsulates(self) -> bool {
+        matches!(self, Self::XdpDecap | Self::TcDecap)
+    }
 
     /// As the kernel shows it.
     pub const fn as_str(self) -> &'static str {
@@ -135,7 +141,7 @@ impl Datapath {
     /// The kernel's, a full map among them.
     pub fn set_tx(&mut self, key: &AttachKey, session: &TxSession) -> Result<()> {
         let result = self.tx.insert(Plain(*key), Plain(*session), 0);
-        result.with_context(|| format!("map TX_SESSIONS: interface {}", key.ifindex))
+        result.with_context(|| format!("map TX_SESSIONS: {}", sys::interface_name(key.ifindex)))
     }
 
     /// Sends frames from somewhere no more.
@@ -144,7 +150,7 @@ impl Datapath {
     /// The kernel's; none if they were not sent anyway.
     pub fn remove_tx(&mut self, key: &AttachKey) -> Result<()> {
         let result = self.tx.remove(&Plain(*key));
-        gone(result).with_context(|| format!("map TX_SESSIONS: interface {}", key.ifindex))
+        gone(result).with_context(|| format!("map TX_SESSIONS: {}", sys::interface_name(key.ifindex)))
     }
 
     /// Sets how messages for a session of ours are received.

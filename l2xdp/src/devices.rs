@@ -11,15 +11,30 @@ use std::{fs, io};
 
 /// What marks a device as ours, so that the next start can clean up after a crash.
 const ALIAS: &str = "l2xdp ";
+const SESSION: &str = "session ";
+const WIRE: &str = "l2xw";
 
 /// The name of the hidden end: unique, as session ids are, and short enough for any of them.
 pub fn wire_name(session_id: u32) -> String {
-    format!("l2xw{session_id}")
+    format!("{WIRE}{session_id}")
 }
 
 /// Did a run of l2xdp make this device?
 pub fn is_ours(link: &Link) -> bool {
-    link.alias.as_ref().is_some_and(|alias| alias.starts_with(ALIAS))
+    let purpose = link.alias.as_ref().and_then(|alias| alias.strip_prefix(ALIAS));
+    let session = |purpose: &str| purpose.strip_prefix(SESSION).is_some_and(|id| id.parse::<u32>().is_ok());
+    link.veth && purpose.is_some_and(|purpose| session(purpose) || purpose == Pair::SPLITTER.purpose)
+}
+
+/// Is this name one that l2xdp gives to devices of its own?
+pub fn is_reserved(name: &str) -> bool {
+    let wire = |name: &str| name.strip_prefix(WIRE).is_some_and(|id| id.parse::<u32>().is_ok());
+    wire(name) || [Pair::SPLITTER.name, Pair::SPLITTER.wire].contains(&name)
+}
+
+/// What the pair of a session is for.
+pub fn purpose(session_id: u32) -> String {
+    format!("{SESSION}{session_id}")
 }
 
 /// A veth to be made.
@@ -33,9 +48,8 @@ pub struct Pair<'a> {
     pub purpose: &'a str,
     /// MTU of the one end, in bytes. The hidden end takes everything.
     pub mtu: u32,
-    /// The most packets that what goes into the one end may stand for; 1: super-packets are split on their way to the
-    /// hidden end.
-    pub gso_max_segs: Option<u32>,
+    /// Super-packets are split and checksums finished on the way to the hidden end.
+    pub split: bool,
     /// The index of the bridge it becomes a port of.
     pub bridge: Option<u32>,
 }
@@ -47,7 +61,7 @@ impl Pair<'static> {
         wire: "l2xsplit-out",
         purpose: "splitter of super-packets",
         mtu: MAX_MTU,
-        gso_max_segs: Some(1),
+        split: true,
         bridge: None,
     };
 }
@@ -57,12 +71,9 @@ impl Pair<'static> {
 /// # Errors
 /// What the kernel refused. A half-made pair is removed.
 pub async fn create(handle: &Handle, pair: &Pair<'_>) -> Result<()> {
-    handle
-        .link()
-        .add(LinkVeth::new(pair.name, pair.wire).build())
-        .execute()
-        .await
-        .with_context(|| format!("netdev {}: can't create it", pair.name))?;
+    handle.link().add(LinkVeth::new(pair.name, pair.wire).build()).execute().await.with_context(|| {
+        format!("netdev {0}: can't create it and {1}; see ip link show {1}", pair.name, pair.wire)
+    })?;
     let result = configure(handle, pair).await;
     if result.is_err() {
         // The first error is the one to report.
@@ -84,8 +95,10 @@ async fn configure(handle: &Handle, pair: &Pair<'_>) -> Result<()> {
         .up();
     set(handle, pair.wire, hidden).await?;
     let mut visible = LinkUnspec::new_with_name(pair.name).alias(alias).mtu(pair.mtu);
-    if let Some(segments) = pair.gso_max_segs {
-        visible = visible.append_extra_attribute(LinkAttribute::GsoMaxSegs(segments));
+    if pair.split {
+        sys::disable_tx_checksum(pair.name)
+            .with_context(|| format!("{}: can't turn offload off", pair.name))?;
+        visible = visible.append_extra_attribute(LinkAttribute::GsoMaxSegs(1));
     }
     if let Some(bridge) = pair.bridge {
         visible = visible.controller(bridge);
@@ -125,7 +138,7 @@ pub async fn set_mtu(handle: &Handle, ifindex: u32, mtu: u32) -> Result<()> {
         .set(message)
         .execute()
         .await
-        .with_context(|| format!("interface {ifindex}: can't set MTU {mtu}"))
+        .with_context(|| format!("{}: can't set MTU {mtu}", sys::interface_name(ifindex)))
 }
 
 /// Removes a device, and with it its other end.
@@ -144,7 +157,10 @@ pub async fn delete(handle: &Handle, name: &str) -> Result<()> {
 pub async fn manage_neighbour(handle: &Handle, ifindex: u32, address: IpAddr) -> Result<()> {
     let mut request = handle.neighbours().add(ifindex, address).state(NeighbourState::None).replace();
     request.message_mut().attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
-    request.execute().await.with_context(|| format!("neighbour {address} on interface {ifindex}"))
+    request
+        .execute()
+        .await
+        .with_context(|| format!("neighbour {address} on {}", sys::interface_name(ifindex)))
 }
 
 /// Forgets a next hop.
@@ -159,5 +175,5 @@ pub async fn forget_neighbour(handle: &Handle, ifindex: u32, address: IpAddr) ->
         .del(message)
         .execute()
         .await
-        .with_context(|| format!("neighbour {address} on {ifindex}"))
+        .with_context(|| format!("neighbour {address} on {}", sys::interface_name(ifindex)))
 }

@@ -119,8 +119,8 @@ fn open_netlink() -> Result<Handle> {
 fn way(attached: &Attached) -> &'static str {
     match attached {
         Attached::Xdp(_) => "by a link",
-        Attached::Tc { clsact_added: false, .. } => "by a TCX link",
-        Attached::Tc { clsact_added: true, .. } => "by a filter of clsact (no TCX before Linux 6.6)",
+        Attached::Tcx(_) => "by a TCX link",
+        Attached::Clsact { .. } => "by a filter of clsact (no TCX before Linux 6.6)",
     }
 }
 

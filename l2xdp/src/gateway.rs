@@ -10,14 +10,15 @@ use crate::devices::{self, Pair};
 use crate::observe::{self, Link, Observed};
 use crate::plan::{self, Hook, Plan, XdpMode};
 use crate::sockets::Sockets;
-use crate::xdp_features;
+use crate::{sys, xdp_features};
 use anyhow::Result;
 use genetlink::GenetlinkHandle;
-use log::{info, warn};
+use log::warn;
 use rtnetlink::Handle;
 pub use set_up::needed_devices;
 use set_up::{load, remove_leftovers};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::mem::take;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
@@ -40,7 +41,7 @@ pub struct Gateway {
     netdev: GenetlinkHandle,
     pub(crate) datapath: Datapath,
     pub(crate) sockets: Sockets,
-    /// Pseudowire devices made by us, by name.
+    /// The hidden ends of the devices made by us: names that nobody changes.
     devices: Vec<String>,
     /// Programs attached by us. `None`: the device can't.
     pub(crate) hooks: BTreeMap<Hook, Option<Attached>>,
@@ -53,8 +54,10 @@ pub struct Gateway {
     pub(crate) observed: Observed,
     /// From then on trouble is logged, and does not end the run.
     started: bool,
-    /// Trouble that was logged, to say it once.
+    /// The last turn's trouble.
     said: HashSet<String>,
+    /// This turn's.
+    saying: HashSet<String>,
 }
 
 impl Gateway {
@@ -73,7 +76,9 @@ impl Gateway {
         let loaded = match load(&config, &netlink, options.trace).await {
             Ok(loaded) => loaded,
             Err(error) => {
-                devices::delete(&netlink, Pair::SPLITTER.name).await?;
+                if let Err(error) = devices::delete(&netlink, Pair::SPLITTER.wire).await {
+                    warn!("{error:#}");
+                }
                 return Err(error);
             }
         };
@@ -84,7 +89,7 @@ impl Gateway {
             netdev,
             datapath: loaded.0,
             sockets: loaded.1,
-            devices: vec![Pair::SPLITTER.name.to_owned()],
+            devices: vec![Pair::SPLITTER.wire.to_owned()],
             hooks: BTreeMap::new(),
             clsact: BTreeSet::new(),
             promiscuous: BTreeMap::new(),
@@ -93,6 +98,7 @@ impl Gateway {
             observed: Observed::default(),
             started: false,
             said: HashSet::new(),
+            saying: HashSet::new(),
         };
         match gateway.set_up().await {
             Ok(()) => Ok(gateway),
@@ -112,22 +118,26 @@ impl Gateway {
         if let Err(error) = result {
             self.say(format!("{error:#}"));
         }
+        self.said = take(&mut self.saying);
     }
 
     async fn observe(&mut self) -> Result<()> {
-        let links = observe::links(&self.netlink).await?;
+        let mut links = observe::links(&self.netlink).await?;
         let neighbours = observe::neighbours(&self.netlink).await?;
         let mut routes = HashMap::new();
         for tunnel in &self.config.tunnels {
             let query = plan::query(tunnel);
             routes.insert(query, observe::route(&self.netlink, &query).await);
         }
+        for link in links.values_mut().filter(|link| plan::is_port(&self.config, &link.name)) {
+            link.rx_vlan_offload = sys::has_rx_vlan_offload(&link.name).unwrap_or(false);
+        }
         let mut observed = Observed { links, neighbours, routes, no_xdp_xmit: HashSet::new() };
         for ifindex in plan::outputs(&self.config, &observed) {
             let known = xdp_features::has_xmit(&mut self.netdev, ifindex).await?;
-            // A veth takes XDP's frames only if its other end has NAPI. Where the kernel does not say so, we know it
-            // only of our own.
-            let guess = |link: &Link| !link.veth || devices::is_ours(link);
+            // Where the kernel does not say so, we know it only of our own. Told to insist, we believe it of
+            // everything but a veth, which needs NAPI at its other end.
+            let guess = |link: &Link| devices::is_ours(link) || self.mode == XdpMode::Native && !link.veth;
             if !known.unwrap_or_else(|| observed.links.get(&ifindex).is_none_or(guess)) {
                 observed.no_xdp_xmit.insert(ifindex);
             }
@@ -136,12 +146,12 @@ impl Gateway {
         Ok(())
     }
 
-    /// Logs a trouble once.
+    /// Logs a trouble, unless the last turn had it too.
     fn say(&mut self, trouble: String) {
         if !self.said.contains(&trouble) {
             warn!("{trouble}");
-            self.said.insert(trouble);
         }
+        self.saying.insert(trouble);
     }
 
     /// Undoes everything, in reverse.
@@ -149,17 +159,17 @@ impl Gateway {
         self.hooks.clear();
         for &ifindex in self.clsact.iter().filter(|ifindex| self.observed.links.contains_key(ifindex)) {
             if let Err(error) = attach::remove_clsact(&self.netlink, ifindex).await {
-                info!("interface {ifindex}: can't remove clsact: {error:#}");
+                warn!("{}: can't remove clsact: {error:#}", sys::interface_name(ifindex));
             }
         }
         self.promiscuous.clear();
-        for name in std::mem::take(&mut self.devices).iter().rev() {
+        for name in take(&mut self.devices).iter().rev() {
             // An administrator may have been quicker.
             if let Err(error) = devices::delete(&self.netlink, name).await {
-                info!("{error:#}");
+                warn!("{error:#}");
             }
         }
-        for (ifindex, address) in std::mem::take(&mut self.next_hops) {
+        for (ifindex, address) in take(&mut self.next_hops) {
             let _ = devices::forget_neighbour(&self.netlink, ifindex, address).await;
         }
     }

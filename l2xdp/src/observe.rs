@@ -6,7 +6,7 @@ use netlink_packet_route::link::{
     InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
 };
 use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+    NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia,
@@ -32,6 +32,10 @@ pub struct Link {
     pub veth: bool,
     /// A bridge.
     pub bridge: bool,
+    /// The bridge or bond it is a port of.
+    pub controller: Option<u32>,
+    /// It hands tags over beside the frame (`ethtool -K … rxvlan`). Known of ports only.
+    pub rx_vlan_offload: bool,
     /// The id of the XDP program it runs.
     pub xdp: Option<u32>,
     /// `ip link set … alias`.
@@ -47,6 +51,8 @@ pub struct Neighbour {
     pub permanent: bool,
     /// It was asked in vain, and is left alone for a while.
     pub failed: bool,
+    /// Kept resolved by the kernel.
+    pub managed: bool,
 }
 
 /// The kernel's answer to `ip route get`.
@@ -173,6 +179,8 @@ impl From<&LinkMessage> for Link {
             running: header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
             veth: false,
             bridge: false,
+            controller: None,
+            rx_vlan_offload: false,
             xdp: None,
             alias: None,
         };
@@ -180,6 +188,7 @@ impl From<&LinkMessage> for Link {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+                LinkAttribute::Controller(controller) => link.controller = Some(*controller),
                 LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
                 LinkAttribute::Address(address) if header.link_layer_type == LinkLayerType::Ether => {
                     link.mac = address.as_slice().try_into().ok();
@@ -204,11 +213,13 @@ impl From<&LinkMessage> for Link {
 fn neighbour(message: &NeighbourMessage) -> Option<((u32, IpAddr), Neighbour)> {
     let mut address = None;
     let mut mac = None;
+    let mut managed = false;
     for attribute in &message.attributes {
         match attribute {
             NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => address = Some(IpAddr::V4(*v4)),
             NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => address = Some(IpAddr::V6(*v6)),
             NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.as_slice().try_into().ok(),
+            NeighbourAttribute::ExtFlags(flags) => managed = flags.contains(NeighbourExtFlags::Managed),
             _ => {}
         }
     }
@@ -218,7 +229,7 @@ fn neighbour(message: &NeighbourMessage) -> Option<((u32, IpAddr), Neighbour)> {
     let permanent = state == NeighbourState::Permanent;
     let failed = state == NeighbourState::Failed;
     let mac = mac.filter(|_| !unknown);
-    Some(((message.header.ifindex, address?), Neighbour { mac, permanent, failed }))
+    Some(((message.header.ifindex, address?), Neighbour { mac, permanent, failed, managed }))
 }
 
 impl TryFrom<&RouteMessage> for Route {

@@ -84,6 +84,9 @@ pub const fn query(tunnel: &Tunnel) -> RouteQuery {
 /// The path MTU to reckon with while there is no route, in bytes.
 const DEFAULT_PATH_MTU: u32 = 1500;
 
+/// The least MTU of an Ethernet device (`ETH_MIN_MTU`), in bytes.
+const MIN_MTU: u32 = 68;
+
 /// The MTU of a pseudowire's device: what fits the path, without the inner Ethernet header (`l2tp_eth_adjust_mtu`).
 pub fn device_mtu(session: &Session, path_mtu: Option<u32>) -> u32 {
     match session.mtu {
@@ -142,13 +145,14 @@ impl Plan {
         underlay: Result<&Underlay, &NoPath>,
     ) -> Result<(), String> {
         let ends = ends(session, observed)?;
+        if underlay.is_ok_and(|underlay| underlay.ifindex == ends.visible.ifindex) {
+            let name = &ends.visible.name;
+            return Err(format!("{name} is itself the way to the peer: route the tunnel by another device"));
+        }
         let path = underlay.ok().and_then(|underlay| underlay.path.as_ref().ok());
         let wan = underlay.ok().and_then(|underlay| observed.links.get(&underlay.ifindex));
-        if session.mtu == Mtu::Auto
-            && ends.wire.is_some()
-            && let Ok(underlay) = underlay
-        {
-            self.mtus.insert(ends.visible.ifindex, device_mtu(session, Some(underlay.mtu)));
+        if let (Mtu::Auto, Some(_), Ok(underlay)) = (session.mtu, ends.wire, underlay) {
+            self.follow_mtu(session, ends.visible, underlay)?;
         }
         self.add_tx(session, slot, mode, observed, &ends, path);
         let output = match ends.wire {
@@ -160,13 +164,28 @@ impl Plan {
             None => Output::Port { ifindex: ends.visible.ifindex, mtu: ends.visible.mtu },
         };
         let flags = choose(flag::VIA_TC, !observed.xdp_xmit(ends.xdp_output().ifindex))
-            | choose(flag::UNFINISHED, wan.is_some_and(|wan| wan.veth));
+            | wan.map_or(0, |wan| checksum_flags(wan, mode));
         self.rx.insert(session.session_id, session.pseudowire.rx(slot, path, output, flags));
         match underlay {
             Ok(Underlay { path: Ok(_), .. }) => Ok(()),
             Ok(Underlay { path: Err(no_path), .. }) => Err(no_path.to_string()),
             Err(no_path) => Err(no_path.to_string()),
         }
+    }
+
+    /// The device's MTU follows the path's, unless it is a cause of it: a bridge's MTU is the least of its ports'.
+    fn follow_mtu(&mut self, session: &Session, device: &Link, underlay: &Underlay) -> Result<(), String> {
+        let mtu = device_mtu(session, Some(underlay.mtu));
+        if mtu < MIN_MTU {
+            return Err(format!(
+                "the path to the peer, of MTU {}, is too small to hold a frame",
+                underlay.mtu
+            ));
+        }
+        if device.controller != Some(underlay.ifindex) {
+            self.mtus.insert(device.ifindex, mtu);
+        }
+        Ok(())
     }
 
     fn add_tx(
@@ -197,12 +216,13 @@ impl Plan {
         let ifindex = port.ifindex;
         self.promiscuous.insert(ifindex);
         self.hooks.insert(Hook { ifindex, place: Place::Ingress, program: ProgramName::TcEncap });
-        // A veth hands over tags beside the frame, which XDP can't see and would lose.
-        let xdp = mode == XdpMode::Native || mode == XdpMode::Auto && !port.veth;
+        // Tags that are handed over beside the frame XDP can't see, and would lose.
+        let tags_beside = port.veth || port.rx_vlan_offload;
+        let xdp = mode == XdpMode::Native || mode == XdpMode::Auto && !tags_beside;
         if xdp {
             self.hooks.insert(Hook { ifindex, place: Place::Xdp, program: ProgramName::XdpEncap });
         }
-        choose(flag::UNFINISHED, port.veth)
+        checksum_flags(port, mode)
     }
 }
 
@@ -226,12 +246,24 @@ impl Ends<'_> {
 
 fn ends<'a>(session: &Session, observed: &'a Observed) -> Result<Ends<'a>, String> {
     let find = |name: &str| observed.link(name).ok_or_else(|| format!("interface {name} is gone"));
+    let made = |name: &str| find(name).map_err(|gone| format!("{gone}: restart l2xdp to make it again"));
     match &session.attach {
         Attach::Netdev { name, .. } => {
-            Ok(Ends { visible: find(name)?, wire: Some(find(&devices::wire_name(session.session_id))?) })
+            Ok(Ends { visible: made(name)?, wire: Some(made(&devices::wire_name(session.session_id))?) })
         }
         Attach::Port { name, .. } => Ok(Ends { visible: find(name)?, wire: None }),
     }
+}
+
+/// What XDP must be wary of in frames from a device. Told to insist, it lets pass what can't be judged.
+fn checksum_flags(from: &Link, mode: XdpMode) -> u32 {
+    choose(flag::UNFINISHED, from.veth) | choose(flag::UNKNOWN, from.veth && mode != XdpMode::Native)
+}
+
+/// Is a device the port of some session?
+pub fn is_port(config: &Config, name: &str) -> bool {
+    let mut sessions = config.tunnels.iter().flat_map(|tunnel| &tunnel.sessions);
+    sessions.any(|session| matches!(&session.attach, Attach::Port { name: port, .. } if port == name))
 }
 
 const fn choose(flag: u32, on: bool) -> u32 {

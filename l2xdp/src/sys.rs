@@ -5,7 +5,10 @@ use std::mem::zeroed;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// `linux/ethtool.h`.
+const ETHTOOL_STXCSUM: u32 = 0x0000_0017;
+const ETHTOOL_GFLAGS: u32 = 0x0000_0025;
 const ETHTOOL_SGRO: u32 = 0x0000_002c;
+const ETH_FLAG_RXVLAN: u32 = 1 << 8;
 
 /// `struct ethtool_value`.
 #[repr(C)]
@@ -49,8 +52,28 @@ pub fn interface_name(ifindex: u32) -> String {
 /// # Errors
 /// `ENODEV`, `EPERM`, `EOPNOTSUPP`; `EINVAL` for a name that is too long.
 pub fn enable_gro(name: &str) -> io::Result<()> {
+    ethtool(name, ETHTOOL_SGRO, 1).map(drop)
+}
+
+/// Has checksums finished before frames reach a device (`ethtool -K NAME tx off`).
+///
+/// # Errors
+/// As [`enable_gro`].
+pub fn disable_tx_checksum(name: &str) -> io::Result<()> {
+    ethtool(name, ETHTOOL_STXCSUM, 0).map(drop)
+}
+
+/// Does a device hand VLAN tags over beside the frame (`ethtool -k NAME`, `rx-vlan-offload`)?
+///
+/// # Errors
+/// As [`enable_gro`].
+pub fn has_rx_vlan_offload(name: &str) -> io::Result<bool> {
+    Ok(ethtool(name, ETHTOOL_GFLAGS, 0)? & ETH_FLAG_RXVLAN != 0)
+}
+
+fn ethtool(name: &str, cmd: u32, data: u32) -> io::Result<u32> {
     let socket = socket(libc::AF_INET, libc::SOCK_DGRAM)?;
-    let mut value = EthtoolValue { cmd: ETHTOOL_SGRO, data: 1 };
+    let mut value = EthtoolValue { cmd, data };
     // SAFETY: plain data, for which zeros are fine.
     let mut request: libc::ifreq = unsafe { zeroed() };
     if name.len() >= request.ifr_name.len() {
@@ -64,7 +87,7 @@ pub fn enable_gro(name: &str) -> io::Result<()> {
     if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(())
+    Ok(value.data)
 }
 
 /// Lets a device receive frames for every MAC, for as long as the returned socket is open: the kernel undoes it even

@@ -30,6 +30,8 @@ fn link(ifindex: u32, name: &str) -> Link {
         running: true,
         veth: false,
         bridge: false,
+        controller: None,
+        rx_vlan_offload: false,
         xdp: None,
         alias: None,
     }
@@ -46,7 +48,7 @@ fn observed(config: &Config) -> Observed {
     observed.routes.insert(plan::query(&config.tunnels[0]), Ok(route));
     observed.neighbours.insert(
         (WAN, gateway),
-        Neighbour { mac: Some([2, 0, 0, 0, 0, 0xfe]), permanent: false, failed: false },
+        Neighbour { mac: Some([2, 0, 0, 0, 0, 0xfe]), permanent: false, failed: false, managed: true },
     );
     observed
 }

@@ -5,12 +5,16 @@ use bytemuck::{Pod, Zeroable};
 
 /// IP protocol numbers.
 pub mod protocol {
+    /// ICMP.
+    pub const ICMP: u8 = 1;
     /// TCP.
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
     /// The IPv6 fragment header.
     pub const IPV6_FRAGMENT: u8 = 44;
+    /// ICMP for IPv6.
+    pub const ICMPV6: u8 = 58;
 }
 
 /// The 20 bytes every IPv4 header starts with.

@@ -19,6 +19,7 @@ use l2xdp_common::{Frame, Reason};
 pub struct TcFrame {
     skb: *mut __sk_buff,
     linear: Linear,
+    settled: bool,
 }
 
 macro_rules! skb_field {
@@ -43,7 +44,7 @@ impl TcFrame {
 
     #[inline(always)]
     pub(super) fn of(skb: *mut __sk_buff) -> Self {
-        Self { skb, linear: Self::linear(skb) }
+        Self { skb, linear: Self::linear(skb), settled: false }
     }
 
     /// The device the program runs on.
@@ -59,11 +60,12 @@ impl TcFrame {
         unsafe { (*self.skb).mark = mark };
     }
 
-    /// Takes the note off.
+    /// Takes the note off, which was set on the way to the splitter.
     #[inline(always)]
-    pub fn take_mark(&self) -> u32 {
+    pub fn take_mark(&mut self) -> u32 {
         let mark = skb_field!(self.mark);
         self.set_mark(0);
+        self.settled = true;
         mark
     }
 
@@ -114,6 +116,10 @@ impl TcFrame {
             }
             self.pop_tag()?;
             count += 1;
+        }
+        if self.has_detached_tag() {
+            // More than anyone stacks; it must not end up on the outer packet.
+            return Err(Reason::Room);
         }
         Ok(count)
     }
@@ -278,13 +284,23 @@ impl Frame for TcFrame {
     }
 
     #[inline(always)]
+    fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    #[inline(always)]
     fn segment_len(&self) -> usize {
         skb_field!(self.gso_size) as usize
     }
 
     #[inline(always)]
     fn segments(&self) -> u32 {
-        skb_field!(self.gso_segs).max(1)
+        let (segments, len) = (skb_field!(self.gso_segs), self.segment_len());
+        if segments == 0 && len != 0 {
+            // From a virtual machine, whose word for it the kernel has not checked yet.
+            return self.len().div_ceil(len) as u32;
+        }
+        segments.max(1)
     }
 
     #[inline(always)]

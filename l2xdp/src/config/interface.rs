@@ -1,6 +1,7 @@
 //! Which names the kernel lets an interface have.
 
 use super::value::{Checked, refuse};
+use crate::devices;
 use toml::de::DeValue;
 
 /// `IFNAMSIZ` without the terminating zero.
@@ -13,6 +14,9 @@ pub fn interface(value: &DeValue) -> Checked<String> {
     let flaw = match name {
         "" => "is empty; name an interface".into(),
         "." | ".." | "all" | "default" => format!("{name:?} is reserved by the kernel; choose another name"),
+        _ if devices::is_reserved(name) => {
+            format!("{name:?} is the name of a device that l2xdp makes for itself; choose another name")
+        }
         _ if name.len() > MAX_LEN => {
             format!("{name:?} has {} bytes; interface names have at most {MAX_LEN}", name.len())
         }

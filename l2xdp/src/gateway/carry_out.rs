@@ -2,23 +2,24 @@
 
 use super::Gateway;
 use crate::attach::{self, Attached};
+use crate::observe::Neighbour;
 use crate::plan::{self, Plan, XdpMode};
 use crate::{devices, sys};
 use anyhow::{Context, Result};
 use log::{info, warn};
-use std::collections::btree_map::Entry;
 
 impl Gateway {
-    /// Makes the data path what the plan says. Until the gateway has started, what can't be attached is
-    /// an error; later it is logged.
+    /// Makes the data path what the plan says. Until the gateway has started, what can't be done is an error; later it
+    /// is logged, and the rest goes on.
     pub(super) async fn carry_out(&mut self) -> Result<()> {
         let new = plan::plan(&self.config, self.mode, &self.observed);
-        self.follow_next_hops(&new).await;
+        self.follow_next_hops(&new).await?;
         for (&ifindex, &mtu) in &new.mtus {
             // Only when the path's MTU is news: an administrator may have set another since.
             let is = self.observed.links.get(&ifindex).map(|link| link.mtu);
             if self.plan.mtus.get(&ifindex) != Some(&mtu) && is != Some(mtu) {
-                devices::set_mtu(&self.netlink, ifindex, mtu).await?;
+                let result = devices::set_mtu(&self.netlink, ifindex, mtu).await;
+                self.attempt(result)?;
             }
         }
         self.fill_maps(&new)?;
@@ -32,19 +33,29 @@ impl Gateway {
         Ok(())
     }
 
-    async fn follow_next_hops(&mut self, new: &Plan) {
-        for &(ifindex, address) in &new.next_hops {
-            let known = self.observed.neighbours.get(&(ifindex, address));
-            // The kernel forgets the neighbours of a device that goes down, managed ones too, and asks one that has
-            // not answered again only every few seconds.
-            let asked = known.is_some_and(|neighbour| !neighbour.failed);
-            let managed = asked && self.next_hops.contains(&(ifindex, address));
-            if managed || known.is_some_and(|neighbour| neighbour.permanent) {
-                continue;
+    /// Notes a failure, and goes on; at the start, ends it.
+    fn attempt<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(done) => Ok(Some(done)),
+            Err(error) if !self.started => Err(error),
+            Err(error) => {
+                self.say(format!("{error:#}"));
+                Ok(None)
             }
-            match devices::manage_neighbour(&self.netlink, ifindex, address).await {
-                Ok(()) => _ = self.next_hops.insert((ifindex, address)),
-                Err(error) => self.say(format!("{error:#}")),
+        }
+    }
+
+    async fn follow_next_hops(&mut self, new: &Plan) -> Result<()> {
+        for &(ifindex, address) in &new.next_hops {
+            // The kernel forgets managed neighbours too: with a device that goes down, or at an administrator's word.
+            // And it asks one that has not answered again only every few seconds.
+            let known = self.observed.neighbours.get(&(ifindex, address));
+            let kept = |neighbour: &Neighbour| neighbour.permanent || neighbour.managed && !neighbour.failed;
+            if !known.is_some_and(kept) {
+                let result = devices::manage_neighbour(&self.netlink, ifindex, address).await;
+                if self.attempt(result)?.is_some() {
+                    self.next_hops.insert((ifindex, address));
+                }
             }
         }
         let old: Vec<_> = self.next_hops.difference(&new.next_hops).copied().collect();
@@ -53,34 +64,51 @@ impl Gateway {
             // It may have gone with its device.
             let _ = devices::forget_neighbour(&self.netlink, ifindex, address).await;
         }
+        Ok(())
     }
 
     fn fill_maps(&mut self, new: &Plan) -> Result<()> {
         // First what goes: there may be no room for both.
-        for key in self.plan.tx.keys().filter(|key| !new.tx.contains_key(key)) {
-            self.datapath.remove_tx(key)?;
+        let gone_tx: Vec<_> = self.plan.tx.keys().filter(|key| !new.tx.contains_key(key)).copied().collect();
+        for key in gone_tx {
+            let result = self.datapath.remove_tx(&key);
+            self.attempt(result)?;
         }
-        for &id in self.plan.rx.keys().filter(|id| !new.rx.contains_key(id)) {
-            self.datapath.remove_rx(id)?;
+        let gone_rx: Vec<_> = self.plan.rx.keys().filter(|id| !new.rx.contains_key(id)).copied().collect();
+        for id in gone_rx {
+            let result = self.datapath.remove_rx(id);
+            self.attempt(result)?;
         }
-        for (key, session) in new.tx.iter().filter(|(key, session)| self.plan.tx.get(key) != Some(session)) {
-            self.datapath.set_tx(key, session)?;
+        for (key, session) in &new.tx {
+            if self.plan.tx.get(key) != Some(session) {
+                let result = self.datapath.set_tx(key, session);
+                self.attempt(result)?;
+            }
         }
-        for (&id, session) in new.rx.iter().filter(|(id, session)| self.plan.rx.get(id) != Some(session)) {
-            self.datapath.set_rx(id, session)?;
+        for (&id, session) in &new.rx {
+            if self.plan.rx.get(&id) != Some(session) {
+                let result = self.datapath.set_rx(id, session);
+                self.attempt(result)?;
+            }
         }
         Ok(())
     }
 
     fn attach(&mut self, new: &Plan) -> Result<()> {
-        self.hooks.retain(|hook, _| new.hooks.contains(hook));
+        // Receiving goes on without a route: a device that was on the way to the peer stays hooked while it exists.
+        let links = &self.observed.links;
+        self.hooks.retain(|hook, _| {
+            new.hooks.contains(hook) || hook.program.decapsulates() && links.contains_key(&hook.ifindex)
+        });
         self.promiscuous.retain(|ifindex, _| new.promiscuous.contains(ifindex));
         for &ifindex in &new.promiscuous {
-            if let Entry::Vacant(entry) = self.promiscuous.entry(ifindex) {
-                let socket = sys::promiscuous(ifindex);
-                entry.insert(
-                    socket.with_context(|| format!("interface {ifindex}: can't make it promiscuous"))?,
-                );
+            if self.promiscuous.contains_key(&ifindex) {
+                continue;
+            }
+            let socket = sys::promiscuous(ifindex)
+                .with_context(|| format!("{}: can't make it promiscuous", sys::interface_name(ifindex)));
+            if let Some(socket) = self.attempt(socket)? {
+                self.promiscuous.insert(ifindex, socket);
             }
         }
         for hook in &new.hooks {
@@ -88,22 +116,19 @@ impl Gateway {
                 continue;
             }
             let Some(link) = self.observed.links.get(&hook.ifindex).cloned() else { continue };
-            let attached = match attach::attach(&mut self.datapath, hook, &link) {
-                Ok(attached) => Some(attached),
+            match attach::attach(&mut self.datapath, hook, &link) {
+                Ok(attached) => {
+                    if let Attached::Clsact { added: true, .. } = attached {
+                        self.clsact.insert(hook.ifindex);
+                    }
+                    self.hooks.insert(*hook, Some(attached));
+                }
                 Err(refused) if refused.unsupported && self.mode == XdpMode::Auto => {
                     info!("{:#}; TC does its work", refused.error);
-                    None
+                    self.hooks.insert(*hook, None);
                 }
-                Err(refused) if !self.started => return Err(refused.error),
-                Err(refused) => {
-                    self.say(format!("{:#}", refused.error));
-                    continue;
-                }
-            };
-            if let Some(Attached::Tc { clsact_added: true, .. }) = attached {
-                self.clsact.insert(hook.ifindex);
+                Err(refused) => _ = self.attempt::<()>(Err(refused.error))?,
             }
-            self.hooks.insert(*hook, attached);
         }
         Ok(())
     }

@@ -93,9 +93,9 @@ impl Gateway {
         let pair = Pair {
             name,
             wire: &devices::wire_name(session.session_id),
-            purpose: &format!("session {}", session.session_id),
+            purpose: &devices::purpose(session.session_id),
             mtu: plan::device_mtu(session, path_mtu),
-            gso_max_segs: None,
+            split: false,
             bridge,
         };
         self.create(&pair).await
@@ -103,7 +103,7 @@ impl Gateway {
 
     async fn create(&mut self, pair: &Pair<'_>) -> Result<()> {
         devices::create(&self.netlink, pair).await?;
-        self.devices.push(pair.name.to_owned());
+        self.devices.push(pair.wire.to_owned());
         Ok(())
     }
 }
