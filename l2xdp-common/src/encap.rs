@@ -93,7 +93,7 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
 pub(crate) fn leave_to_tc(checksums: Checksums, flags: u32) -> Result<(), Reason> {
     match checksums {
         Checksums::Unfinished if flags & flag::UNFINISHED != 0 => Err(Reason::ToTc),
-        Checksums::Nested | Checksums::Unknown if flags & flag::UNKNOWN != 0 => Err(Reason::ToTc),
+        Checksums::Unknown if flags & flag::UNKNOWN != 0 => Err(Reason::ToTc),
         _ => Ok(()),
     }
 }
@@ -175,7 +175,7 @@ fn write6<F: Frame>(frame: &mut F, tx: &TxSession, total: usize, tos: u8) -> Res
 /// Writes the UDP checksum of a finished message, an outer header of `outer_len` bytes before a frame; what
 /// [`Frame::write_checksum`] does.
 ///
-/// If an inner checksum is unfinished, its segment is not summed: a finished segment and its pseudo-header sum to
+/// If the inner checksum is unfinished, its segment is not summed: a finished segment and its pseudo-header sum to
 /// zero, whatever they hold (the kernel's `lco_csum`).
 ///
 /// # Errors
@@ -192,9 +192,7 @@ pub fn write_checksum<F: Frame>(frame: &mut F, outer_len: usize, ipv6: bool) -> 
     };
     let inner = inner::look(frame, outer_len);
     let (end, rest) = match inner {
-        Inner::Transport(l4)
-            if matches!(inner.checksums(frame), Checksums::Unfinished | Checksums::Nested) =>
-        {
+        Inner::Transport(l4) if inner.checksums(frame) == Checksums::Unfinished => {
             (l4.offset, !l4.pseudo_header(frame)?)
         }
         _ => (frame.len(), 0),

@@ -17,6 +17,8 @@ pub struct HostFrame {
     pub bytes: Vec<u8>,
     /// See [`Frame::is_bare`].
     pub bare: bool,
+    /// See [`Frame::is_settled`].
+    pub settled: bool,
     /// See [`Frame::segment_len`].
     pub segment_len: usize,
     /// See [`Frame::segments`].
@@ -26,12 +28,17 @@ pub struct HostFrame {
 impl HostFrame {
     /// A frame as XDP sees it.
     pub fn bare(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec(), bare: true, segment_len: 0, segments: 1 }
+        Self { bytes: bytes.to_vec(), bare: true, settled: false, segment_len: 0, segments: 1 }
     }
 
     /// A frame as TC sees it, all tags in its bytes.
     pub fn skb(bytes: &[u8]) -> Self {
         Self { bare: false, ..Self::bare(bytes) }
+    }
+
+    /// A frame as TC sees it behind the splitter.
+    pub fn settled(bytes: &[u8]) -> Self {
+        Self { settled: true, ..Self::skb(bytes) }
     }
 }
 
@@ -91,6 +98,10 @@ impl Frame for HostFrame {
 
     fn is_bare(&self) -> bool {
         self.bare
+    }
+
+    fn is_settled(&self) -> bool {
+        self.settled
     }
 
     fn segment_len(&self) -> usize {

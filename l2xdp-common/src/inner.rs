@@ -68,9 +68,7 @@ pub enum Checksums {
     Finished,
     /// One is that of the pseudo-header alone (`CHECKSUM_PARTIAL`). One finished checksum in 65 536 looks so too.
     Unfinished,
-    /// UDP's own is right, or will be; but the datagram may be a tunnel's, and hold another that is unfinished.
-    Nested,
-    /// The frame holds a protocol that is not looked into, or UDP without a checksum, the way of tunnels.
+    /// The frame holds a protocol that is not looked into, or UDP, which may be a tunnel's.
     Unknown,
 }
 
@@ -145,13 +143,11 @@ impl Transport {
         } else {
             frame.header::<Udp>(self.offset)?.checksum
         };
-        if !self.tcp && checksum == Be16::default() {
-            return Ok(Checksums::Unknown);
-        }
+        let absent = !self.tcp && checksum == Be16::default();
         Ok(match checksum.get() == self.pseudo_header(frame)? {
-            true => Checksums::Unfinished,
-            false if self.tcp => Checksums::Finished,
-            false => Checksums::Nested,
+            true if !absent => Checksums::Unfinished,
+            _ if self.tcp => Checksums::Finished,
+            _ => Checksums::Unknown,
         })
     }
 

@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 /// A network device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// Its index.
     pub ifindex: u32,
@@ -43,7 +43,7 @@ pub struct Link {
 }
 
 /// A neighbour's state and MAC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Neighbour {
     /// Its MAC, if it has answered.
     pub mac: Option<[u8; 6]>,
@@ -173,16 +173,8 @@ impl From<&LinkMessage> for Link {
         let header = &message.header;
         let mut link = Self {
             ifindex: header.index,
-            name: String::new(),
-            mac: None,
-            mtu: 0,
             running: header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
-            veth: false,
-            bridge: false,
-            controller: None,
-            rx_vlan_offload: false,
-            xdp: None,
-            alias: None,
+            ..Self::default()
         };
         for attribute in &message.attributes {
             match attribute {

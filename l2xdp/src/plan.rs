@@ -151,9 +151,6 @@ impl Plan {
         }
         let path = underlay.ok().and_then(|underlay| underlay.path.as_ref().ok());
         let wan = underlay.ok().and_then(|underlay| observed.links.get(&underlay.ifindex));
-        if let (Mtu::Auto, Some(_), Ok(underlay)) = (session.mtu, ends.wire, underlay) {
-            self.follow_mtu(session, ends.visible, underlay)?;
-        }
         self.add_tx(session, slot, mode, observed, &ends, path);
         let output = match ends.wire {
             Some(wire) => Output::Netdev {
@@ -166,6 +163,9 @@ impl Plan {
         let flags = choose(flag::VIA_TC, !observed.xdp_xmit(ends.xdp_output().ifindex))
             | wan.map_or(0, |wan| checksum_flags(wan, mode));
         self.rx.insert(session.session_id, session.pseudowire.rx(slot, path, output, flags));
+        if let (Mtu::Auto, Some(_), Ok(underlay)) = (session.mtu, ends.wire, underlay) {
+            self.follow_mtu(session, ends.visible, underlay)?;
+        }
         match underlay {
             Ok(Underlay { path: Ok(_), .. }) => Ok(()),
             Ok(Underlay { path: Err(no_path), .. }) => Err(no_path.to_string()),

@@ -28,12 +28,7 @@ fn link(ifindex: u32, name: &str) -> Link {
         mac: Some([2, 0, 0, 0, 0, ifindex as u8]),
         mtu: 1500,
         running: true,
-        veth: false,
-        bridge: false,
-        controller: None,
-        rx_vlan_offload: false,
-        xdp: None,
-        alias: None,
+        ..Link::default()
     }
 }
 
@@ -48,7 +43,7 @@ fn observed(config: &Config) -> Observed {
     observed.routes.insert(plan::query(&config.tunnels[0]), Ok(route));
     observed.neighbours.insert(
         (WAN, gateway),
-        Neighbour { mac: Some([2, 0, 0, 0, 0, 0xfe]), permanent: false, failed: false, managed: true },
+        Neighbour { mac: Some([2, 0, 0, 0, 0, 0xfe]), managed: true, ..Neighbour::default() },
     );
     observed
 }

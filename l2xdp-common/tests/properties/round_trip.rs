@@ -14,7 +14,7 @@ use l2xdp_common::{Reason, decap, encap};
 fn decap_undoes_encap() {
     check!().with_test_time(TIME).with_type::<(Values, Inner)>().for_each(|(values, inner)| {
         for shape in Shape::all() {
-            for frame in [HostFrame::bare, HostFrame::skb] {
+            for frame in [HostFrame::bare, HostFrame::settled] {
                 round_trip(values, inner, shape, frame);
             }
         }

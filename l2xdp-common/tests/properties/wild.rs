@@ -49,6 +49,7 @@ struct Circumstances {
     limit: u16,
     route: bool,
     bare: bool,
+    settled: bool,
     #[generator(bolero::generator::one_of([0usize, 0, 1, 1400]))]
     segment_len: usize,
     #[generator(1..=64)]
@@ -64,7 +65,13 @@ impl Circumstances {
     }
 
     fn frame(&self, bytes: Vec<u8>) -> HostFrame {
-        HostFrame { bytes, bare: self.bare, segment_len: self.segment_len, segments: self.segments }
+        HostFrame {
+            bytes,
+            bare: self.bare,
+            settled: self.settled,
+            segment_len: self.segment_len,
+            segments: self.segments,
+        }
     }
 }
 

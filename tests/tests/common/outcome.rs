@@ -90,7 +90,7 @@ fn action(hook: Hook, verdict: Verdict) -> &'static str {
         (Hook::Xdp, Verdict::Drop) => "XDP_DROP",
         (Hook::Xdp, Verdict::Split | Verdict::Abort) => "XDP_ABORTED",
         (Hook::Tc, Verdict::Redirect | Verdict::Split) => "TC_ACT_REDIRECT",
-        (Hook::Tc, Verdict::Pass) => "TC_ACT_OK",
+        (Hook::Tc, Verdict::Pass) => "TC_ACT_UNSPEC",
         (Hook::Tc, Verdict::Drop | Verdict::Abort) => "TC_ACT_SHOT",
     }
 }

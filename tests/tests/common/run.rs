@@ -139,7 +139,7 @@ fn run_tc(datapath: &mut Datapath, vector: &Vector) -> Result<Outcome, String> {
     let result = result.map_err(text)?;
     let mark = *bytemuck::from_bytes(&context_out[MARK..][..4]);
     let frame = frame[..result.data_size_out as usize].to_vec();
-    Ok(Outcome { verdict: named(&TC_ACTIONS, result.return_value), frame, mark, ..Outcome::default() })
+    Ok(Outcome { verdict: named(&TC_ACTIONS, result.return_value.wrapping_add(1)), frame, mark, ..Outcome::default() })
 }
 
 /// The longest frame that comes out.
@@ -153,8 +153,9 @@ const GSO_SIZE: usize = 176;
 
 /// `enum xdp_action` of `linux/bpf.h`.
 const XDP_ACTIONS: [&str; 5] = ["XDP_ABORTED", "XDP_DROP", "XDP_PASS", "XDP_TX", "XDP_REDIRECT"];
-/// `linux/pkt_cls.h`.
-const TC_ACTIONS: [&str; 8] = [
+/// `linux/pkt_cls.h`, from `TC_ACT_UNSPEC` = −1 on.
+const TC_ACTIONS: [&str; 9] = [
+    "TC_ACT_UNSPEC",
     "TC_ACT_OK",
     "TC_ACT_RECLASSIFY",
     "TC_ACT_SHOT",

@@ -104,7 +104,7 @@ fn observed(file: &File, attach: &Attach) -> Observed {
     for tunnel in &file.config.tunnels {
         let route = Route { ifindex: WAN, gateway: None, mtu: None, local: false };
         observed.routes.insert(plan::query(tunnel), Ok(route));
-        let neighbour = Neighbour { mac: wan.next_hop, permanent: false };
+        let neighbour = Neighbour { mac: wan.next_hop, managed: true, ..Neighbour::default() };
         observed.neighbours.insert((WAN, tunnel.remote), neighbour);
     }
     observed
@@ -117,10 +117,7 @@ fn link(ifindex: u32, name: &str) -> Link {
         mac: Some([2, 0, 0, 0, 0, 1]),
         mtu: 1500,
         running: true,
-        veth: false,
-        bridge: false,
-        xdp: None,
-        alias: None,
+        ..Link::default()
     }
 }
 
