@@ -27,11 +27,11 @@ pub fn trials() -> Vec<Trial> {
         for xdp_mode in ["auto", "native", "tc"] {
             let wire = Wire { xdp_mode, underlay: Underlay::V6, ..Wire::new(attach) };
             let ends = format!("life/undone-at-the-end/{name}/{xdp_mode}");
-            trials.push(bench::trial(ends, Kind::Talking, move |bench| undone(bench, &wire)));
+            trials.push(bench::trial(ends, Kind::Own, move |bench| undone(bench, &wire)));
         }
         let wire = Wire::new(attach);
         let named = |what: &str| format!("life/{what}/{name}");
-        trials.push(bench::trial(named("killed"), Kind::Talking, move |bench| killed(bench, &wire)));
+        trials.push(bench::trial(named("killed"), Kind::Own, move |bench| killed(bench, &wire)));
         trials.push(bench::trial(named("ended-under-traffic"), Kind::Talking, move |bench| {
             flooded(bench, &wire)
         }));
@@ -45,8 +45,7 @@ pub fn trials() -> Vec<Trial> {
 /// SIGTERM, SIGINT and SIGHUP undo everything.
 fn undone(bench: &Bench, wire: &Wire) -> Result<()> {
     let lab = &bench.lab;
-    lab.start(&bench.loader, wire)?.stop()?;
-    let before = Snapshot::of(&lab.tun01)?;
+    let before = untouched(lab, wire)?;
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let mut daemon = start_one(bench, wire)?;
         ensure!(before.is_still_that_of(&lab.tun01).is_err(), "the snapshot does not see a running daemon");
@@ -61,9 +60,8 @@ fn undone(bench: &Bench, wire: &Wire) -> Result<()> {
 /// The next run takes over what a killed one left, and undoes that too.
 fn killed(bench: &Bench, wire: &Wire) -> Result<()> {
     let lab = &bench.lab;
-    lab.start(&bench.loader, wire)?.stop()?;
-    let before = Snapshot::of(&lab.tun01)?;
-    let mut gateways = restart(bench, wire)?;
+    let before = untouched(lab, wire)?;
+    let mut gateways = Gateways::start(lab, &bench.loader, wire)?;
     until_answered(Pair::v4(lab, Side::One)?, AT_START)?;
     gateways.daemon_mut(Side::One).process().signal(Signal::SIGKILL)?;
     gateways.daemon_mut(Side::One).process().await_end(SOON)?;
@@ -174,8 +172,12 @@ fn in_trouble(daemon: &mut Daemon, namespace: &Namespace, trouble: &str) -> Resu
     Ok(())
 }
 
-fn restart(bench: &Bench, wire: &Wire) -> Result<Gateways> {
-    Gateways::start(&bench.lab, &bench.loader, wire)
+/// A gateway on which l2xdp has never run, with the bridges it needs.
+fn untouched(lab: &Lab, wire: &Wire) -> Result<Snapshot> {
+    if wire.attach == Attach::Netdev {
+        Side::BOTH.into_iter().try_for_each(|side| lab.add_bridge(side))?;
+    }
+    Snapshot::of(&lab.tun01)
 }
 
 fn start_one(bench: &Bench, wire: &Wire) -> Result<Daemon> {
