@@ -11,6 +11,8 @@ use std::{fs, io};
 
 /// What marks a device as ours, so that the next start can clean up after a crash.
 const ALIAS: &str = "l2xdp ";
+/// What marks a neighbour as ours, for the same reason (`NDA_PROTOCOL`): L2TP's IP protocol number.
+pub const PROTOCOL: u8 = 115;
 const SESSION: &str = "session ";
 const WIRE: &str = "l2xw";
 
@@ -156,7 +158,10 @@ pub async fn delete(handle: &Handle, name: &str) -> Result<()> {
 /// The kernel's.
 pub async fn manage_neighbour(handle: &Handle, ifindex: u32, address: IpAddr) -> Result<()> {
     let mut request = handle.neighbours().add(ifindex, address).state(NeighbourState::None).replace();
-    request.message_mut().attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
+    request.message_mut().attributes.extend([
+        NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed),
+        NeighbourAttribute::Protocol(PROTOCOL.into()),
+    ]);
     request
         .execute()
         .await

@@ -1,5 +1,6 @@
 //! What the kernel says of links, neighbours and routes, in the few words the rest needs.
 
+use crate::devices;
 use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
 use netlink_packet_route::link::{
@@ -53,6 +54,8 @@ pub struct Neighbour {
     pub failed: bool,
     /// Kept resolved by the kernel.
     pub managed: bool,
+    /// Managed at our word: this run's, or a killed one's.
+    pub ours: bool,
 }
 
 /// The kernel's answer to `ip route get`.
@@ -206,12 +209,14 @@ fn neighbour(message: &NeighbourMessage) -> Option<((u32, IpAddr), Neighbour)> {
     let mut address = None;
     let mut mac = None;
     let mut managed = false;
+    let mut ours = false;
     for attribute in &message.attributes {
         match attribute {
             NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => address = Some(IpAddr::V4(*v4)),
             NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => address = Some(IpAddr::V6(*v6)),
             NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.as_slice().try_into().ok(),
             NeighbourAttribute::ExtFlags(flags) => managed = flags.contains(NeighbourExtFlags::Managed),
+            NeighbourAttribute::Protocol(protocol) => ours = u8::from(*protocol) == devices::PROTOCOL,
             _ => {}
         }
     }
@@ -221,7 +226,7 @@ fn neighbour(message: &NeighbourMessage) -> Option<((u32, IpAddr), Neighbour)> {
     let permanent = state == NeighbourState::Permanent;
     let failed = state == NeighbourState::Failed;
     let mac = mac.filter(|_| !unknown);
-    Some(((message.header.ifindex, address?), Neighbour { mac, permanent, failed, managed }))
+    Some(((message.header.ifindex, address?), Neighbour { mac, permanent, failed, managed, ours }))
 }
 
 impl TryFrom<&RouteMessage> for Route {

@@ -118,7 +118,7 @@ pub fn needed_devices(config: &Config) -> BTreeSet<String> {
     needed.collect()
 }
 
-/// Devices that a killed run left behind. There is no other run: we hold the control socket.
+/// Devices and neighbours that a killed run left behind. There is no other run: we hold the control socket.
 pub(super) async fn remove_leftovers(netlink: &Handle) -> Result<()> {
     let links = observe::links(netlink).await?;
     let mut gone = HashSet::new();
@@ -128,6 +128,10 @@ pub(super) async fn remove_leftovers(netlink: &Handle) -> Result<()> {
             info!("{}: left behind by a run that was killed; removing it", link.name);
             devices::delete(netlink, &link.name).await?;
         }
+    }
+    for (&(ifindex, address), _) in observe::neighbours(netlink).await?.iter().filter(|(_, known)| known.ours)
+    {
+        devices::forget_neighbour(netlink, ifindex, address).await?;
     }
     Ok(())
 }
