@@ -30,13 +30,14 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// The most instructions that the verifier may look at, of the million it has: a quarter more than on Linux 6.1, which
-/// looks at the most of all we support (200 000, 7 900, 420 000, 5 300 and 491 000).
+/// The most instructions that the verifier may look at, of the million it has: a quarter more than it did where it looked
+/// at the most, Linux 6.1 (200 000, 7 900, 497 000, 5 300 and 491 000) or Debian's newest (`xdp_decap`: 9 200). Small
+/// changes move these by a lot.
 const fn limit(program: ProgramName) -> u32 {
     match program {
         ProgramName::XdpEncap => 250_000,
-        ProgramName::XdpDecap => 10_000,
-        ProgramName::TcEncap => 540_000,
+        ProgramName::XdpDecap => 11_500,
+        ProgramName::TcEncap => 620_000,
         ProgramName::TcDecap => 7_000,
         ProgramName::TcSplit => 620_000,
     }

@@ -77,8 +77,8 @@ enum TcpOption {
 }
 
 /// The state of a TCP or UDP checksum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, TypeGenerator)]
-pub enum Checksum {
+#[derive(Clone, Copy, Debug, TypeGenerator)]
+enum Checksum {
     /// Right.
     Finished,
     /// Of the pseudo-header alone.
@@ -90,36 +90,22 @@ pub enum Checksum {
 impl Inner {
     /// Its bytes. With a VLAN, that tag comes first.
     pub fn bytes(&self, vlan: Option<u16>) -> Vec<u8> {
-        self.with_checksum(vlan, self.checksum())
-    }
-
-    /// The same with its checksum finished, as a device would leave it.
-    pub fn finished(&self, vlan: Option<u16>) -> Vec<u8> {
-        let state = self.checksum().map(|state| match state {
-            Checksum::Unfinished => Checksum::Finished,
-            other => other,
-        });
-        self.with_checksum(vlan, state)
-    }
-
-    /// Takes away what may stand behind a packet.
-    pub fn without_trailer(mut self) -> Self {
-        self.trailer.clear();
-        self
-    }
-
-    /// The state of its TCP or UDP checksum.
-    pub fn checksum(&self) -> Option<Checksum> {
-        match &self.packet {
-            Packet::V4 { transport, .. } | Packet::V6 { transport, .. } => transport.checksum(),
-            Packet::Other { .. } => None,
+        let mut bytes = self.macs.to_vec();
+        if let Some(vlan) = vlan {
+            bytes.extend([0x81, 0x00]);
+            bytes.extend(vlan.to_be_bytes());
         }
-    }
-
-    /// Could a device finish its checksum? Not in a fragment; and behind a third tag nobody looks for it.
-    pub fn can_be_finished(&self) -> bool {
-        let fragment = matches!(self.packet, Packet::V4 { fragment, .. } if fragment & 0x3fff != 0);
-        self.tags.len() <= 2 && !fragment
+        for tag in &self.tags {
+            bytes.extend(if tag.service { [0x88, 0xa8] } else { [0x81, 0x00] });
+            bytes.extend(tag.tci.to_be_bytes());
+        }
+        let untagged = self.packet.behind([0; 12].to_vec());
+        let mut bytes = self.packet.behind(bytes);
+        // A device finishes a checksum over all that is left of the frame.
+        if oracle::unfinished(&untagged).is_none() {
+            bytes.extend(&self.trailer);
+        }
+        bytes
     }
 
     /// The DSCP in its place in a TOS byte: that of the inner packet, if it is behind at most two tags.
@@ -131,29 +117,15 @@ impl Inner {
             _ => 0,
         }
     }
-
-    fn with_checksum(&self, vlan: Option<u16>, state: Option<Checksum>) -> Vec<u8> {
-        let mut bytes = self.macs.to_vec();
-        if let Some(vlan) = vlan {
-            bytes.extend([0x81, 0x00]);
-            bytes.extend(vlan.to_be_bytes());
-        }
-        for tag in &self.tags {
-            bytes.extend(if tag.service { [0x88, 0xa8] } else { [0x81, 0x00] });
-            bytes.extend(tag.tci.to_be_bytes());
-        }
-        self.packet.write(&mut bytes, state);
-        bytes.extend(&self.trailer);
-        bytes
-    }
 }
 
 impl Packet {
-    fn write(&self, bytes: &mut Vec<u8>, state: Option<Checksum>) {
+    /// Appended, with its EtherType.
+    fn behind(&self, mut bytes: Vec<u8>) -> Vec<u8> {
         match self {
             Self::V4 { tos, addresses, option_words, fragment, transport } => {
                 let header_len = 20 + 4 * usize::from(*option_words);
-                let payload = transport.bytes(addresses, state);
+                let payload = transport.bytes(addresses);
                 bytes.extend([0x08, 0x00, 0x45 + option_words, *tos]);
                 bytes.extend(((header_len + payload.len()) as u16).to_be_bytes());
                 bytes.extend([0, 0]);
@@ -164,7 +136,7 @@ impl Packet {
                 bytes.extend(payload);
             }
             Self::V6 { class, addresses, transport } => {
-                let payload = transport.bytes(addresses, state);
+                let payload = transport.bytes(addresses);
                 bytes.extend([0x86, 0xdd, 0x60 | class >> 4, class << 4, 0, 0]);
                 bytes.extend((payload.len() as u16).to_be_bytes());
                 bytes.extend([transport.protocol(), 64]);
@@ -177,6 +149,7 @@ impl Packet {
                 bytes.extend(payload);
             }
         }
+        bytes
     }
 }
 
@@ -190,16 +163,9 @@ impl Transport {
         }
     }
 
-    const fn checksum(&self) -> Option<Checksum> {
-        match self {
-            Self::Tcp { state, .. } | Self::Udp { state, .. } => Some(*state),
-            Self::Other { .. } => None,
-        }
-    }
-
-    fn bytes(&self, addresses: &[u8], state: Option<Checksum>) -> Vec<u8> {
-        let (mut bytes, at) = match self {
-            Self::Tcp { ports, flags, options, payload, .. } => {
+    fn bytes(&self, addresses: &[u8]) -> Vec<u8> {
+        let (mut bytes, at, state) = match self {
+            Self::Tcp { ports, flags, options, state, payload } => {
                 let options = written(options);
                 let header_len = 20 + options.len();
                 let mut bytes = ports.to_vec();
@@ -207,25 +173,22 @@ impl Transport {
                 bytes.extend([0, 0, 0, 0]);
                 bytes.extend(options);
                 bytes.extend(payload);
-                (bytes, 16)
+                (bytes, 16, state)
             }
-            Self::Udp { ports, payload, .. } => {
+            Self::Udp { ports, state, payload } => {
                 let mut bytes = ports.to_vec();
                 bytes.extend((8 + payload.len() as u16).to_be_bytes());
                 bytes.extend([0, 0]);
                 bytes.extend(payload);
-                (bytes, 6)
+                (bytes, 6, state)
             }
             Self::Other { bytes, .. } => return bytes.clone(),
         };
         let pseudo = oracle::pseudo_header(addresses, self.protocol(), bytes.len());
-        let unfinished = oracle::sum(&[&pseudo]);
-        let checksum = match state {
-            Some(Checksum::Finished) | None => !oracle::sum(&[&pseudo, &bytes]),
-            Some(Checksum::Unfinished) => unfinished,
-            // A wrong one that looks unfinished would be taken for that.
-            Some(Checksum::Value(value)) if value == unfinished => !value,
-            Some(Checksum::Value(value)) => value,
+        let checksum = match *state {
+            Checksum::Finished => !oracle::sum(&[&pseudo, &bytes]),
+            Checksum::Unfinished => oracle::sum(&[&pseudo]),
+            Checksum::Value(value) => value,
         };
         bytes[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
         bytes

@@ -76,8 +76,27 @@ fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// Where the value of the MSS option is that a clamp may lower (RFC 9293 §3.2), and where the TCP checksum is.
-pub fn mss_of_syn(frame: &[u8]) -> Option<(usize, usize)> {
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const FRAGMENT: u8 = 44;
+const ICMPV6: u8 = 58;
+
+/// An IP packet that is not a fragment, and behind at most two tags.
+#[derive(Clone, Copy)]
+pub struct Packet {
+    /// What it holds.
+    protocol: u8,
+    /// Where its addresses begin and end in the frame.
+    addresses: (usize, usize),
+    /// Where what it holds begins.
+    at: usize,
+    /// Where the packet ends.
+    end: usize,
+}
+
+/// The packet in a frame.
+pub fn packet(frame: &[u8]) -> Option<Packet> {
     let word = |at: usize| Some(u16::from_be_bytes([*frame.get(at)?, *frame.get(at + 1)?]));
     let mut at = 12;
     for _ in 0..2 {
@@ -85,16 +104,56 @@ pub fn mss_of_syn(frame: &[u8]) -> Option<(usize, usize)> {
             at += 4;
         }
     }
-    let (protocol, tcp) = match word(at)? {
-        0x0800 if word(at + 8)? & 0x3fff == 0 => {
-            (frame[at + 11], at + 2 + usize::from(frame[at + 2] & 15) * 4)
+    let ip = at + 2;
+    match word(at)? {
+        0x0800 if word(ip + 6)? & 0x3fff == 0 => Some(Packet {
+            protocol: *frame.get(ip + 9)?,
+            addresses: (ip + 12, ip + 20),
+            at: ip + usize::from(frame[ip] & 15) * 4,
+            end: ip + usize::from(word(ip + 2)?),
+        }),
+        0x86dd => {
+            let end = ip + 40 + usize::from(word(ip + 4)?);
+            Some(Packet { protocol: *frame.get(ip + 6)?, addresses: (ip + 8, ip + 40), at: ip + 40, end })
         }
-        0x86dd => (*frame.get(at + 8)?, at + 42),
-        _ => return None,
-    };
+        _ => None,
+    }
+}
+
+/// Where the TCP or UDP checksum is of a packet that looks as if a device were to finish it.
+pub fn unfinished(frame: &[u8]) -> Option<(Packet, usize)> {
+    let packet = packet(frame)?;
+    let at = packet.at + if packet.protocol == TCP { 16 } else { 6 };
+    let addresses = &frame[packet.addresses.0..packet.addresses.1];
+    let pseudo = sum(&[&pseudo_header(addresses, packet.protocol, packet.end - packet.at)]);
+    let found = matches!(packet.protocol, TCP | UDP) && frame.get(at..at + 2) == Some(&pseudo.to_be_bytes());
+    found.then_some((packet, at))
+}
+
+/// Nobody can tell whether all its checksums are finished: it is UDP, which may hold a tunnel, or neither TCP nor ICMP
+/// nor a fragment.
+pub fn is_unknown(frame: &[u8]) -> bool {
+    let known = |packet: Packet| matches!(packet.protocol, TCP | ICMP | ICMPV6 | FRAGMENT);
+    packet(frame).is_some_and(|packet| !known(packet)) && unfinished(frame).is_none()
+}
+
+/// The frame as a device would leave it, if it has a checksum to finish.
+pub fn finished(frame: &[u8]) -> Vec<u8> {
+    let mut bytes = frame.to_vec();
+    if let Some((packet, at)) = unfinished(frame) {
+        // The sum of the pseudo-header is there already.
+        let checksum = !sum(&[&frame[packet.at..packet.end]]);
+        bytes[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+    }
+    bytes
+}
+
+/// Where the value of the MSS option is that a clamp may lower (RFC 9293 §3.2), and where the TCP checksum is.
+pub fn mss_of_syn(frame: &[u8]) -> Option<(usize, usize)> {
+    let Packet { protocol: TCP, at: tcp, .. } = packet(frame)? else { return None };
     let (end, syn) = (tcp + usize::from(*frame.get(tcp + 12)? >> 4) * 4, frame.get(tcp + 13)? & 2 != 0);
     let mut option = tcp + 20;
-    while protocol == 6 && syn && option + 4 <= end {
+    while syn && option + 4 <= end {
         match (*frame.get(option)?, *frame.get(option + 1)?) {
             (0, _) => return None,
             (1, _) => option += 1,

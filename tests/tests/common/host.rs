@@ -29,6 +29,7 @@ fn check(file: &File, vector: &Vector, hook: Hook) -> Result<(), String> {
     let mut frame = match hook {
         Hook::Xdp => HostFrame::bare(&vector.input),
         Hook::Tc => HostFrame::skb(&vector.input),
+        Hook::Split => HostFrame::settled(&vector.input),
     };
     if let Some(segments) = vector.segments {
         frame.segment_len = segments.len as usize;

@@ -55,10 +55,10 @@ impl Outcome {
             outcome.reasons.retain(|&reason, _| reason == "to_tc");
         }
         if vector.verdict == Verdict::Split {
-            outcome.mark = if vector.direction == Direction::Encap { ATTACHED } else { 0 };
+            outcome.mark = split_mark(vector.direction);
         }
         // A tag that TC puts on stays beside the bytes, where a test run does not show it.
-        if hook == Hook::Tc && vector.verdict == Verdict::Redirect && world.puts_tag_on(vector) {
+        if hook != Hook::Xdp && vector.verdict == Verdict::Redirect && world.puts_tag_on(vector) {
             outcome.frame.drain(2 * MAC_LEN..2 * MAC_LEN + Vlan::LEN);
         }
         Ok(outcome)
@@ -79,6 +79,14 @@ impl Outcome {
     }
 }
 
+/// What TC notes on a frame for the splitter's far end: the device it was to be encapsulated on.
+pub fn split_mark(direction: Direction) -> u32 {
+    match direction {
+        Direction::Encap => ATTACHED,
+        Direction::Decap => 0,
+    }
+}
+
 /// In bytes; a tag stands behind two of them.
 const MAC_LEN: usize = 6;
 
@@ -89,9 +97,9 @@ fn action(hook: Hook, verdict: Verdict) -> &'static str {
         (Hook::Xdp, Verdict::Pass) => "XDP_PASS",
         (Hook::Xdp, Verdict::Drop) => "XDP_DROP",
         (Hook::Xdp, Verdict::Split | Verdict::Abort) => "XDP_ABORTED",
-        (Hook::Tc, Verdict::Redirect | Verdict::Split) => "TC_ACT_REDIRECT",
-        (Hook::Tc, Verdict::Pass) => "TC_ACT_UNSPEC",
-        (Hook::Tc, Verdict::Drop | Verdict::Abort) => "TC_ACT_SHOT",
+        (Hook::Tc | Hook::Split, Verdict::Redirect | Verdict::Split) => "TC_ACT_REDIRECT",
+        (Hook::Tc | Hook::Split, Verdict::Pass) => "TC_ACT_UNSPEC",
+        (Hook::Tc | Hook::Split, Verdict::Drop | Verdict::Abort) => "TC_ACT_SHOT",
     }
 }
 

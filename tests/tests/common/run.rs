@@ -1,6 +1,6 @@
 //! Vectors through `BPF_PROG_TEST_RUN` of the real programs.
 
-use super::outcome::Outcome;
+use super::outcome::{Outcome, split_mark};
 use super::vector::{Case, Direction, File, Hook, Vector};
 use super::world::{Target, World, rx_target};
 use aya::{TestRun as _, TestRunOptions};
@@ -80,7 +80,7 @@ fn run(datapath: &mut Datapath, world: &World, vector: &Vector, hook: Hook) -> R
     let before = Counts::read(datapath, world)?;
     let mut outcome = match hook {
         Hook::Xdp => run_xdp(datapath, vector)?,
-        Hook::Tc => run_tc(datapath, vector)?,
+        Hook::Tc | Hook::Split => run_tc(datapath, vector, hook)?,
     };
     let after = Counts::read(datapath, world)?;
     outcome.counters = moved(&before.sessions, &after.sessions);
@@ -119,15 +119,20 @@ fn run_xdp(datapath: &mut Datapath, vector: &Vector) -> Result<Outcome, String> 
     Ok(Outcome { verdict: named(&XDP_ACTIONS, result.return_value), frame, ..Outcome::default() })
 }
 
-fn run_tc(datapath: &mut Datapath, vector: &Vector) -> Result<Outcome, String> {
-    let name = match vector.direction {
-        Direction::Encap => ProgramName::TcEncap,
-        Direction::Decap => ProgramName::TcDecap,
+fn run_tc(datapath: &mut Datapath, vector: &Vector, hook: Hook) -> Result<Outcome, String> {
+    let name = match (hook, vector.direction) {
+        (Hook::Split, _) => ProgramName::TcSplit,
+        (_, Direction::Encap) => ProgramName::TcEncap,
+        (_, Direction::Decap) => ProgramName::TcDecap,
     };
     let (mut frame, mut context, mut context_out) = ([0; MAX_FRAME], [0; SK_BUFF], [0; SK_BUFF]);
+    let mut set = |field: usize, value: u32| context[field..][..4].copy_from_slice(&value.to_ne_bytes());
     if let Some(segments) = vector.segments {
-        context[GSO_SIZE..][..4].copy_from_slice(&segments.len.to_ne_bytes());
-        context[GSO_SEGS..][..4].copy_from_slice(&segments.count.to_ne_bytes());
+        set(GSO_SIZE, segments.len);
+        set(GSO_SEGS, segments.count);
+    }
+    if hook == Hook::Split {
+        set(MARK, split_mark(vector.direction));
     }
     let result = datapath.tc(name).map_err(text)?.test_run(TestRunOptions {
         data_in: Some(&vector.input),
@@ -139,7 +144,12 @@ fn run_tc(datapath: &mut Datapath, vector: &Vector) -> Result<Outcome, String> {
     let result = result.map_err(text)?;
     let mark = *bytemuck::from_bytes(&context_out[MARK..][..4]);
     let frame = frame[..result.data_size_out as usize].to_vec();
-    Ok(Outcome { verdict: named(&TC_ACTIONS, result.return_value.wrapping_add(1)), frame, mark, ..Outcome::default() })
+    Ok(Outcome {
+        verdict: named(&TC_ACTIONS, result.return_value.wrapping_add(1)),
+        frame,
+        mark,
+        ..Outcome::default()
+    })
 }
 
 /// The longest frame that comes out.

@@ -68,8 +68,9 @@ pub struct Vector {
     _about: String,
     /// Which way it goes.
     pub direction: Direction,
-    /// The one hook that this is about; none: it is the same at both.
-    pub hook: Option<Hook>,
+    /// The hooks that this is about; none: it is the same at all.
+    #[serde(default)]
+    hooks: Option<Vec<Hook>>,
     /// Why `BPF_PROG_TEST_RUN` can't have it.
     pub host_only: Option<String>,
     /// It is a super-packet.
@@ -111,17 +112,20 @@ pub enum Hook {
     Xdp,
     /// TC.
     Tc,
+    /// TC behind the splitter.
+    Split,
 }
 
 impl Hook {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Xdp, Self::Tc];
+    /// All of them.
+    const ALL: [Self; 3] = [Self::Xdp, Self::Tc, Self::Split];
 
     /// As test names have it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Xdp => "xdp",
             Self::Tc => "tc",
+            Self::Split => "split",
         }
     }
 }
@@ -155,7 +159,8 @@ pub enum Verdict {
 impl Vector {
     /// The hooks that it is about.
     pub fn hooks(&self) -> impl Iterator<Item = Hook> {
-        Hook::ALL.into_iter().filter(|&hook| self.hook.is_none_or(|only| only == hook))
+        let about = |hook: &Hook| self.hooks.as_ref().is_none_or(|hooks| hooks.contains(hook));
+        Hook::ALL.into_iter().filter(about)
     }
 
     /// The frame afterwards, written out or not.

@@ -73,7 +73,7 @@ impl World {
             (Attach::Netdev { name: netdev, .. }, Hook::Xdp) if netdev == name => {
                 Ok(Target { ifindex: WIRE, ingress: false })
             }
-            (Attach::Netdev { name: netdev, .. }, Hook::Tc) if netdev == name => {
+            (Attach::Netdev { name: netdev, .. }, Hook::Tc | Hook::Split) if netdev == name => {
                 Ok(Target { ifindex: ATTACHED, ingress: true })
             }
             _ => Err(format!("there is no device {name}")),
@@ -125,6 +125,6 @@ fn link(ifindex: u32, name: &str) -> Link {
 pub fn rx_target(rx: &RxSession, hook: Hook) -> Target {
     match hook {
         Hook::Xdp => Target { ifindex: rx.xdp_ifindex, ingress: false },
-        Hook::Tc => Target { ifindex: rx.tc_ifindex, ingress: rx.has(flag::INGRESS) },
+        Hook::Tc | Hook::Split => Target { ifindex: rx.tc_ifindex, ingress: rx.has(flag::INGRESS) },
     }
 }
