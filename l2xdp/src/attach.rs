@@ -67,7 +67,8 @@ fn attach_xdp(datapath: &mut Datapath, hook: &Hook, link: &Link) -> Result<Attac
     let errno = errno(&error);
     if matches!(errno, Some(libc::EBUSY | libc::EEXIST)) {
         return Err(AttachError::fatal(anyhow!(
-            "{}: already runs {}; detach it (ip link set dev {} xdp off), or use --xdp-mode tc",
+            "{}: already runs {}; stop what attached it (bpftool net tells), or detach it (ip link set dev {} xdp off), or \
+             use --xdp-mode tc",
             link.name,
             program_name(link.xdp),
             link.name,
