@@ -73,7 +73,7 @@ enum TcpOption {
     SackPermitted,
     WindowScale(u8),
     Timestamps([u8; 8]),
-    Odd(u8, u8),
+    Odd(#[generator(0..=8)] u8, u8),
 }
 
 /// The state of a TCP or UDP checksum.
