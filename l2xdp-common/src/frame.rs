@@ -110,10 +110,7 @@ pub trait Frame {
     /// The control information of the outermost 802.1Q tag.
     #[inline(always)]
     fn outer_tag(&self) -> Option<u16> {
-        if self.header::<Eth>(0).ok()?.ethertype != ethertype::VLAN {
-            return None;
-        }
-        Some(self.header::<Vlan>(Eth::LEN).ok()?.tci.get())
+        tag_in_bytes(self)
     }
 
     /// Takes the outermost tag off.
@@ -142,5 +139,14 @@ pub trait Frame {
     }
 }
 
+/// The control information of an outermost 802.1Q tag that stands in the bytes of a frame.
+#[inline(always)]
+pub fn tag_in_bytes<F: Frame + ?Sized>(frame: &F) -> Option<u16> {
+    if frame.header::<Eth>(0).ok()?.ethertype != ethertype::VLAN {
+        return None;
+    }
+    Some(frame.header::<Vlan>(Eth::LEN).ok()?.tci.get())
+}
+
 /// Both MACs of a frame, in words so that they are copied by words.
-type Macs = [Be32; 3];
+pub type Macs = [Be32; 3];

@@ -129,7 +129,8 @@ impl Gateway {
             let query = plan::query(tunnel);
             routes.insert(query, observe::route(&self.netlink, &query).await);
         }
-        for link in links.values_mut().filter(|link| plan::is_port(&self.config, &link.name)) {
+        let ports = plan::ports(&self.config);
+        for link in links.values_mut().filter(|link| ports.contains(link.name.as_str())) {
             link.rx_vlan_offload = sys::has_rx_vlan_offload(&link.name).unwrap_or(false);
         }
         let mut observed = Observed { links, neighbours, routes, no_xdp_xmit: HashSet::new() };

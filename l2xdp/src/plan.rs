@@ -10,7 +10,7 @@ use l2xdp_common::pseudowire::{Output, Path};
 use l2xdp_common::session::flag;
 use l2xdp_common::wire::Eth;
 use l2xdp_common::{AttachKey, RxSession, TxSession};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 /// Where XDP is used.
@@ -260,10 +260,14 @@ fn checksum_flags(from: &Link, mode: XdpMode) -> u32 {
     choose(flag::UNFINISHED, from.veth) | choose(flag::UNKNOWN, from.veth && mode != XdpMode::Native)
 }
 
-/// Is a device the port of some session?
-pub fn is_port(config: &Config, name: &str) -> bool {
-    let mut sessions = config.tunnels.iter().flat_map(|tunnel| &tunnel.sessions);
-    sessions.any(|session| matches!(&session.attach, Attach::Port { name: port, .. } if port == name))
+/// The ports of all sessions.
+pub fn ports(config: &Config) -> HashSet<&str> {
+    let sessions = config.tunnels.iter().flat_map(|tunnel| &tunnel.sessions);
+    let ports = sessions.filter_map(|session| match &session.attach {
+        Attach::Port { name, .. } => Some(name.as_str()),
+        Attach::Netdev { .. } => None,
+    });
+    ports.collect()
 }
 
 const fn choose(flag: u32, on: bool) -> u32 {

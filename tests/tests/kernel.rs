@@ -12,12 +12,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let vectors = match vector::load() {
-        Ok(vectors) => vectors,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
-        }
+    let Ok(vectors) = vector::load().inspect_err(|error| eprintln!("{error}")) else {
+        return ExitCode::FAILURE;
     };
     let mut loaded: Vec<_> = ProgramName::ALL.into_iter().map(instructions).collect();
     loaded.push(Trial::test("loads_with_trace", || Ok(loads_with_trace()?)));

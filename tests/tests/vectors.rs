@@ -13,12 +13,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let vectors = match vector::load() {
-        Ok(vectors) => vectors,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
-        }
+    let Ok(vectors) = vector::load().inspect_err(|error| eprintln!("{error}")) else {
+        return ExitCode::FAILURE;
     };
     let mut trials = host::trials(&vectors);
     trials.extend(run::unless(run::obstacle(), run::trials(&vectors)));

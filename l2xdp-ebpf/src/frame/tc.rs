@@ -12,7 +12,8 @@ use aya_ebpf::helpers::{
 };
 use aya_ebpf::programs::TcContext;
 use bytemuck::Pod;
-use l2xdp_common::wire::{Be16, Be32, Eth, Ipv4, Ipv6, Tailed6, Vlan, ethertype};
+use l2xdp_common::frame::{Macs, tag_in_bytes};
+use l2xdp_common::wire::{Be16, Eth, Ipv4, Ipv6, Tailed6, Vlan, ethertype};
 use l2xdp_common::{Frame, Reason};
 
 /// The socket buffer of a TC program.
@@ -156,9 +157,6 @@ impl TcFrame {
 
 /// Shorter frames can't be decapsulated by `bpf_skb_adjust_room` without padding, over IPv6 at least.
 const SHORT: usize = Eth::LEN + Ipv6::LEN;
-
-/// Both MACs of a frame, in words so that they are copied by words.
-type Macs = [Be32; 3];
 
 impl Frame for TcFrame {
     #[inline(always)]
@@ -315,10 +313,7 @@ impl Frame for TcFrame {
             let customer = skb_field!(self.vlan_proto) as u16 == ethertype::VLAN.raw();
             return customer.then_some(skb_field!(self.vlan_tci) as u16);
         }
-        if self.header::<Eth>(0).ok()?.ethertype != ethertype::VLAN {
-            return None;
-        }
-        Some(self.header::<Vlan>(Eth::LEN).ok()?.tci.get())
+        tag_in_bytes(self)
     }
 
     #[inline(always)]
