@@ -57,6 +57,15 @@ impl L2Spec {
     }
 }
 
+/// Which messages carry sequence numbers (RFC 3931 §4.6.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seq {
+    /// Those we send (`seq send`).
+    pub send: bool,
+    /// We require them of those we receive (`seq recv`).
+    pub recv: bool,
+}
+
 /// The outer type of service or traffic class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tos {
@@ -96,12 +105,16 @@ pub struct Pseudowire {
     pub peer_cookie: Cookie,
     /// The sublayer in both directions.
     pub l2spec: L2Spec,
+    /// Sequence numbers, which the default sublayer has room for.
+    pub seq: Seq,
     /// Outer TTL or hop limit.
     pub ttl: u8,
     /// Outer type of service or traffic class.
     pub tos: Tos,
     /// Send outer UDP checksums.
     pub checksum: bool,
+    /// Over IPv6, accept messages without an outer UDP checksum (`udp6_csum_rx off`).
+    pub zero_csum6_rx: bool,
     /// The MSS clamp, both ways.
     pub mss: Mss,
     /// The one VLAN of the port that is carried, its tag taken off.
@@ -317,9 +330,11 @@ mod tests {
         cookie: Cookie { words: [Be32::new(0); 2], len: 0 },
         peer_cookie: Cookie { words: [Be32::new(0); 2], len: 0 },
         l2spec: L2Spec::Default,
+        seq: Seq { send: false, recv: false },
         ttl: 64,
         tos: Tos::Fixed(0),
         checksum: false,
+        zero_csum6_rx: false,
         mss: Mss::Auto,
         vlan: None,
     };

@@ -2,7 +2,7 @@
 
 use bytemuck::Pod;
 use l2xdp_common::host::HostFrame;
-use l2xdp_common::pseudowire::{Cookie, L2Spec, Mss, Output, Path, Pseudowire, Tos};
+use l2xdp_common::pseudowire::{Cookie, L2Spec, Mss, Output, Path, Pseudowire, Seq, Tos};
 use l2xdp_common::wire::Be16;
 use l2xdp_common::{Frame, Reason, Verdict, decap, encap};
 use std::net::{IpAddr, Ipv4Addr};
@@ -81,6 +81,8 @@ fn pseudowire(vlan: Option<u16>) -> Pseudowire {
         ttl: 64,
         tos: Tos::Fixed(0),
         checksum: false,
+        zero_csum6_rx: false,
+        seq: Seq::default(),
         mss: Mss::Off,
         vlan,
     }

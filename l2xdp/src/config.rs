@@ -37,7 +37,29 @@ pub struct Config {
     pub tunnels: Vec<Tunnel>,
 }
 
-/// One `[[tunnel]]`: two UDP endpoints and the sessions between them (`ip l2tp add tunnel`).
+/// Who keeps the state of a tunnel and its sessions, and carries what the programs don't (`backend`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// The kernel's L2TP where there is one, else ours.
+    #[default]
+    Auto,
+    /// The kernel's L2TP: sessions are `l2tpeth` devices, and `ip l2tp show` has them.
+    Kernel,
+    /// Ours: sessions are veth devices, and need no kernel module.
+    Standalone,
+}
+
+/// What carries a tunnel's messages (`encap`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Encap {
+    /// UDP (RFC 3931 §4.1.2).
+    #[default]
+    Udp,
+    /// IP, protocol 115 (RFC 3931 §4.1.1). Without ports and UDP checksums, and not for [`Backend::Standalone`].
+    Ip,
+}
+
+/// One `[[tunnel]]`: two endpoints and the sessions between them (`ip l2tp add tunnel`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tunnel {
     /// Our id of the tunnel, not 0 and unique in the file (`tunnel_id`). It is never on a session's wire.
@@ -48,12 +70,20 @@ pub struct Tunnel {
     pub local: IpAddr,
     /// The peer's outer address, of the same family and another than ours (`remote`).
     pub remote: IpAddr,
-    /// Our UDP port, not 0 (`udp_sport`).
+    /// Our UDP port (`udp_sport`); 0 over IP.
     pub udp_sport: u16,
-    /// The peer's UDP port, not 0 (`udp_dport`).
+    /// The peer's UDP port (`udp_dport`); 0 over IP.
     pub udp_dport: u16,
+    /// Who has the tunnel, and its sessions.
+    pub backend: Backend,
+    /// What carries its messages.
+    pub encap: Encap,
     /// Send outer UDP checksums (`udp_csum` for IPv4, `udp6_csum_tx` for IPv6).
     pub checksum: bool,
+    /// Over IPv6, accept messages without a UDP checksum (`udp6_csum_rx` off).
+    pub zero_csum6_rx: bool,
+    /// Outer TTL or hop limit; `None`: the kernel's default for the outer IP version.
+    pub ttl: Option<u8>,
     /// The sessions, in the order of the file; possibly none, as with `ip l2tp`.
     pub sessions: Vec<Session>,
 }
@@ -78,8 +108,8 @@ pub struct Session {
 pub enum Attach {
     /// A network device that is made for the session (`ip l2tp`'s `name`).
     Netdev {
-        /// Its name, which no other interface of the file has.
-        name: String,
+        /// Its name, which no other interface of the file has; `None`: the first free of `l2tpeth0`, `l2tpeth1`, ….
+        name: Option<String>,
         /// The bridge that it becomes a port of; several devices may share one.
         bridge: Option<String>,
     },

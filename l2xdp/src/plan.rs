@@ -249,6 +249,7 @@ fn ends<'a>(session: &Session, observed: &'a Observed) -> Result<Ends<'a>, Strin
     let made = |name: &str| find(name).map_err(|gone| format!("{gone}: restart l2xdp to make it again"));
     match &session.attach {
         Attach::Netdev { name, .. } => {
+            let name = name.as_deref().unwrap_or_default();
             Ok(Ends { visible: made(name)?, wire: Some(made(&devices::wire_name(session.session_id))?) })
         }
         Attach::Port { name, .. } => Ok(Ends { visible: find(name)?, wire: None }),

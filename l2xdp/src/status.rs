@@ -61,8 +61,8 @@ fn session_status(
     underlay: &Result<Underlay, NoPath>,
 ) -> Result<SessionStatus> {
     let (interface, vlan) = match &session.attach {
-        Attach::Netdev { name, .. } => (name, None),
-        Attach::Port { name, vlan } => (name, *vlan),
+        Attach::Netdev { name, .. } => (name.clone().unwrap_or_default(), None),
+        Attach::Port { name, vlan } => (name.clone(), *vlan),
     };
     let pseudowire = &session.pseudowire;
     Ok(SessionStatus {
@@ -70,7 +70,7 @@ fn session_status(
         tunnel_id: tunnel.tunnel_id,
         peer_session_id: session.peer_session_id,
         peer_tunnel: tunnel.peer_tunnel_id,
-        interface: interface.clone(),
+        interface,
         vlan,
         cookie: hex(&pseudowire.cookie),
         peer_cookie: hex(&pseudowire.peer_cookie),

@@ -2,7 +2,7 @@
 
 use bolero::TypeGenerator;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use l2xdp_common::pseudowire::{Cookie, L2Spec, Mss, Output, Path, Pseudowire, Tos};
+use l2xdp_common::pseudowire::{Cookie, L2Spec, Mss, Output, Path, Pseudowire, Seq, Tos};
 use l2xdp_common::wire::{Be16, Be32};
 use l2xdp_common::{RxSession, Sessions};
 
@@ -72,6 +72,8 @@ impl Values {
             ttl: self.ttl,
             tos: if shape.inherit { Tos::Inherit } else { Tos::Fixed(self.tos & 0xfc) },
             checksum: shape.checksum,
+            zero_csum6_rx: false,
+            seq: Seq::default(),
             mss,
             vlan: shape.vlan.then_some(self.vlan),
         }

@@ -6,7 +6,7 @@ use super::interface::interface;
 use super::section::Section;
 use super::tunnel::Outer;
 use super::{Attach, Mtu, Session, value};
-use l2xdp_common::pseudowire::{Cookie, L2Spec, Mss, Pseudowire};
+use l2xdp_common::pseudowire::{Cookie, L2Spec, Mss, Pseudowire, Seq};
 use l2xdp_common::wire::Eth;
 
 /// The longest outer IP packet, in bytes.
@@ -49,7 +49,7 @@ fn attach(section: &Section) -> Result<Attach, Reported> {
     match (netdev?, port?) {
         (Some(name), None) => {
             section.exclude("vlan", "is for a port, and this session has a netdev; leave it out")?;
-            Ok(Attach::Netdev { name, bridge: bridge? })
+            Ok(Attach::Netdev { name: Some(name), bridge: bridge? })
         }
         (None, Some(name)) => {
             let bridge =
@@ -69,7 +69,9 @@ fn attach(section: &Section) -> Result<Attach, Reported> {
 fn claim_interfaces(attach: &Attach, section: &Section, claims: &mut Claims) {
     match attach {
         Attach::Netdev { name, bridge } => {
-            claims.take_interface(name, Use::Netdev, section, "netdev");
+            if let Some(name) = name {
+                claims.take_interface(name, Use::Netdev, section, "netdev");
+            }
             if let Some(bridge) = bridge {
                 claims.take_interface(bridge, Use::Bridge, section, "bridge");
             }
@@ -109,6 +111,8 @@ fn pseudowire(
         ttl,
         tos,
         checksum,
+        zero_csum6_rx: false,
+        seq: Seq::default(),
         mss: mss?,
         vlan,
     })

@@ -1,10 +1,10 @@
 //! `[[tunnel]]`.
 
-use super::Tunnel;
 use super::address::address;
 use super::claims::{Claim, Claims};
 use super::error::Reported;
 use super::section::Section;
+use super::{Backend, Encap, Tunnel};
 use super::{keys, session, value};
 use l2xdp_common::pseudowire::Tos;
 use std::net::{IpAddr, SocketAddr};
@@ -44,7 +44,11 @@ pub fn read(section: &Section, claims: &mut Claims) -> Result<Tunnel, Reported> 
         remote: remote.ip(),
         udp_sport: local.port(),
         udp_dport: remote.port(),
+        backend: Backend::Auto,
+        encap: Encap::Udp,
         checksum,
+        zero_csum6_rx: false,
+        ttl: None,
         sessions: sessions?,
     })
 }

@@ -70,7 +70,7 @@ impl Gateway {
                     }
                 };
             }
-            Attach::Netdev { name, bridge } => (name, bridge),
+            Attach::Netdev { name, bridge } => (name.as_ref().context("a name")?, bridge),
         };
         if self.observed.link(name).is_some() {
             bail!(

@@ -70,10 +70,12 @@ impl World {
             (Attach::Port { name: port, .. }, _) if port == name => {
                 Ok(Target { ifindex: ATTACHED, ingress: false })
             }
-            (Attach::Netdev { name: netdev, .. }, Hook::Xdp) if netdev == name => {
+            (Attach::Netdev { name: netdev, .. }, Hook::Xdp) if netdev.as_deref() == Some(name) => {
                 Ok(Target { ifindex: WIRE, ingress: false })
             }
-            (Attach::Netdev { name: netdev, .. }, Hook::Tc | Hook::Split) if netdev == name => {
+            (Attach::Netdev { name: netdev, .. }, Hook::Tc | Hook::Split)
+                if netdev.as_deref() == Some(name) =>
+            {
                 Ok(Target { ifindex: ATTACHED, ingress: true })
             }
             _ => Err(format!("there is no device {name}")),
@@ -86,7 +88,10 @@ fn observed(file: &File, attach: &Attach) -> Observed {
     let mut observed = Observed::default();
     let mut add = |link: Link| observed.links.insert(link.ifindex, link);
     add(Link { mac: Some(wan.mac), mtu: wan.mtu, veth: wan.veth, ..link(WAN, "wan") });
-    let (Attach::Netdev { name, .. } | Attach::Port { name, .. }) = attach;
+    let name = match attach {
+        Attach::Netdev { name, .. } => name.as_deref().unwrap_or_default(),
+        Attach::Port { name, .. } => name,
+    };
     add(Link { mtu: device.mtu, veth: device.veth, ..link(ATTACHED, name) });
     let mut output = ATTACHED;
     if let Attach::Netdev { .. } = attach {

@@ -1,8 +1,8 @@
 //! Files in which nothing is wrong.
 
-use super::super::{Attach, Config, Mtu, Session, Tunnel};
+use super::super::{Attach, Backend, Config, Encap, Mtu, Session, Tunnel};
 use super::{SAMPLE, accept, with_line};
-use l2xdp_common::pseudowire::{Cookie, L2Spec, Mss, Pseudowire, Tos};
+use l2xdp_common::pseudowire::{Cookie, L2Spec, Mss, Pseudowire, Seq, Tos};
 use std::net::IpAddr;
 
 fn ip(text: &str) -> IpAddr {
@@ -27,13 +27,15 @@ fn sample() {
         ttl: 64,
         tos: Tos::Fixed(0),
         checksum: false,
+        zero_csum6_rx: false,
+        seq: Seq::default(),
         mss: Mss::Auto,
         vlan: None,
     };
     let session = Session {
         session_id: 3000,
         peer_session_id: 4000,
-        attach: Attach::Netdev { name: "l2x0".into(), bridge: Some("br0".into()) },
+        attach: Attach::Netdev { name: Some("l2x0".into()), bridge: Some("br0".into()) },
         mtu: Mtu::Auto,
         pseudowire,
     };
@@ -44,7 +46,11 @@ fn sample() {
         remote: ip("2.2.2.2"),
         udp_sport: 6000,
         udp_dport: 5000,
+        backend: Backend::Auto,
+        encap: Encap::Udp,
         checksum: false,
+        zero_csum6_rx: false,
+        ttl: None,
         sessions: vec![session],
     };
     assert_eq!(accept(SAMPLE), Config { tunnels: vec![tunnel] });
