@@ -36,6 +36,7 @@ const fn limit(program: ProgramName) -> u32 {
         ProgramName::TcEncap => 620_000,
         ProgramName::TcDecap => 7_000,
         ProgramName::TcSplit => 620_000,
+        ProgramName::TcDeliver => 500,
     }
 }
 

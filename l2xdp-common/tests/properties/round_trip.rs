@@ -28,7 +28,7 @@ fn round_trip(values: &Values, inner: &Inner, shape: Shape, frame: fn(&[u8]) -> 
 
     let mut on_wire = frame(&tagged);
     let can_be_judged = on_wire.bare || on_wire.settled || !oracle::is_unknown(&tagged);
-    let result = encap::encap(&mut on_wire, &sender.tx(0, Some(&path), 0));
+    let result = encap::encap(&mut on_wire, &sender.tx(0, Some(&path), 0, 0));
     let untagged = inner.bytes(None);
     if untagged.len() > usize::from(sender.max_inner(path.mtu)) {
         assert_eq!((result, on_wire.bytes), (Err(Reason::TooBig), tagged));
