@@ -7,7 +7,8 @@ use crate::mss;
 use crate::reason::Reason;
 use crate::session::{RxSession, flag};
 use crate::wire::{
-    Be16, Be32, Eth, Ipv4, Ipv6, L2tpUdp, Outer4, Outer6, Tail, Tailed4, Tailed6, Udp, ethertype, protocol,
+    Be16, Be32, Eth, Ipv4, Ipv6, L2SPEC_SEQUENCED, L2tpUdp, Outer4, Outer6, Tail, Tailed4, Tailed6, Udp,
+    ethertype, protocol,
 };
 use core::mem::offset_of;
 
@@ -187,9 +188,9 @@ fn check_ends(end: usize, ip_end: usize, frame_end: usize, rx: &RxSession) -> Re
 fn check_tail(tail: &Tail, rx: &RxSession) -> Result<(), Reason> {
     let difference = |word: usize| (tail[word].raw() ^ rx.tail[word].raw()) & rx.tail_mask[word].raw();
     if difference(0) | difference(1) | difference(2) != 0 {
-        // The first two words are a cookie's or a sublayer's, the third is never a cookie's.
-        let cookie = |word: usize| difference(word) != 0 && rx.tail_mask[word].raw() == u32::MAX;
-        return Err(if cookie(0) || cookie(1) { Reason::Cookie } else { Reason::Sequenced });
+        let in_sublayer = |word: usize| rx.tail_mask[word] == L2SPEC_SEQUENCED;
+        let in_cookie = |word: usize| difference(word) != 0 && !in_sublayer(word);
+        return Err(if in_cookie(0) || in_cookie(1) { Reason::Cookie } else { Reason::Sequenced });
     }
     if rx.has(flag::SEQUENCED) { Err(Reason::Sequenced) } else { Ok(()) }
 }

@@ -19,12 +19,10 @@ use core::mem::offset_of;
 #[inline(always)]
 pub fn write<F: Frame>(frame: &mut F, outer_len: usize, ipv6: bool) -> Result<(), Reason> {
     let datagram = Datagram::of(frame, ipv6)?;
-    let sum = match before_unfinished(frame, outer_len)? {
-        Some(part) => datagram.sum_part(frame, part)?,
-        None => datagram.sum(frame)?,
-    };
+    let part = before_unfinished(frame, outer_len)?.unwrap_or(datagram.whole());
+    let sum = checksum::fold(datagram.sum(frame, part)?);
     // A checksum of zero is sent as all ones.
-    let checksum = if sum == RIGHT { sum } else { !sum };
+    let checksum = if sum == u16::MAX { sum } else { !sum };
     frame.header_mut::<Udp>(datagram.udp)?.checksum = Be16::new(checksum);
     Ok(())
 }
@@ -48,9 +46,6 @@ pub fn check<F: Frame>(frame: &mut F, outer_len: usize, flags: u32) -> Result<()
     }
     if datagram.is_right(frame, outer_len) == Ok(true) { Ok(()) } else { Err(Reason::Checksum) }
 }
-
-/// What a datagram with its checksum in it sums to, pseudo-header included.
-const RIGHT: u16 = u16::MAX;
 
 /// The UDP datagram of a message.
 #[derive(Clone, Copy)]
@@ -76,18 +71,16 @@ impl Datagram {
         Ok(Self { udp, len, pseudo: checksum::pseudo4(ip.src, ip.dst, protocol::UDP, len) })
     }
 
-    /// Its sum.
     #[inline(always)]
-    fn sum<F: Frame>(&self, frame: &mut F) -> Result<u16, Reason> {
-        let sum = frame.sum(self.udp, self.len.into())?;
-        Ok(checksum::fold(u32::from(sum) + u32::from(self.pseudo)))
+    const fn whole(&self) -> Part {
+        Part { end: self.udp + self.len as usize, rest: 0 }
     }
 
-    /// Its sum as it will be.
+    /// Its sum, pseudo-header included.
     #[inline(always)]
-    fn sum_part<F: Frame>(&self, frame: &mut F, part: Part) -> Result<u16, Reason> {
+    fn sum<F: Frame>(&self, frame: &mut F, part: Part) -> Result<u32, Reason> {
         let sum = frame.sum(self.udp, part.end - self.udp)?;
-        Ok(checksum::fold(u32::from(sum) + u32::from(self.pseudo) + u32::from(part.rest)))
+        Ok(u32::from(sum) + u32::from(self.pseudo) + u32::from(part.rest))
     }
 
     #[inline(always)]
@@ -95,20 +88,26 @@ impl Datagram {
         // Nobody finishes a checksum of a frame that came from a wire.
         if !frame.is_bare()
             && let Some(part) = before_unfinished(frame, outer_len)?
-            && self.sum_part(frame, part)? == RIGHT
+            && is_zero(self.sum(frame, part)?)
         {
             return Ok(true);
         }
-        Ok(self.sum(frame)? == RIGHT)
+        Ok(is_zero(self.sum(frame, self.whole())?))
     }
 }
 
-/// A message up to a segment whose checksum is unfinished.
+/// Is this sum, not folded, a zero of ones' complement arithmetic? What has its checksum in it sums to that.
+#[inline(always)]
+const fn is_zero(sum: u32) -> bool {
+    sum.is_multiple_of(u16::MAX as u32)
+}
+
+/// What of a message is summed.
 #[derive(Clone, Copy)]
 struct Part {
-    /// Where the segment begins, in bytes.
+    /// Where it ends, in bytes: at the end of the datagram, or where a segment begins whose checksum is unfinished.
     end: usize,
-    /// What the segment sums to once it is finished.
+    /// What that segment sums to once it is finished.
     rest: u16,
 }
 

@@ -90,7 +90,8 @@ pub extern "C" fn sum_skb(skb: *mut __sk_buff, offset: u32, len: u32) -> u64 {
     .map_or(NOT_SUMMED, u64::from)
 }
 
-const NOT_SUMMED: u64 = u64::MAX;
+/// No sum of 16 bits.
+const NOT_SUMMED: u64 = 1 << 16;
 
 /// What a function for a sum answered.
 #[inline(always)]
