@@ -33,10 +33,15 @@ impl Loaded {
     }
 
     /// What was given to user space, which the queues hold no more.
-    fn given(&mut self) -> Result<Vec<(SlowFrame, Vec<u8>)>, String> {
+    pub fn given(&mut self) -> Result<Vec<(SlowFrame, Vec<u8>)>, String> {
         let mut given = Vec::new();
         for queue in &mut self.queues {
-            queue.for_each(|event| given.push(slow_frame(&event)));
+            queue.for_each(|event| {
+                // The other events tell of frames that found the queue full; the program counts them.
+                if let PerfEvent::Sample { head, tail } = event {
+                    given.push(slow_frame(&[head, tail].concat()));
+                }
+            });
         }
         given.into_iter().collect()
     }
@@ -46,9 +51,7 @@ impl Loaded {
 const PAGES: usize = 8;
 
 /// A record is padded to eight bytes.
-fn slow_frame(event: &PerfEvent<'_>) -> Result<(SlowFrame, Vec<u8>), String> {
-    let PerfEvent::Sample { head, tail } = event else { return Err("frames were lost".to_owned()) };
-    let bytes = [*head, *tail].concat();
+fn slow_frame(bytes: &[u8]) -> Result<(SlowFrame, Vec<u8>), String> {
     let (told, frame) = bytes.split_at_checked(size_of::<SlowFrame>()).ok_or("a record is too short")?;
     let told: SlowFrame = bytemuck::pod_read_unaligned(told);
     let frame = frame.get(..told.len as usize).ok_or("a record ends within its frame")?;
@@ -103,7 +106,8 @@ fn check(file: &File, vector: &Vector, hook: Hook) -> Result<(), String> {
     })
 }
 
-fn install(datapath: &mut Datapath, world: &World) -> Result<(), String> {
+/// Fills the maps.
+pub fn install(datapath: &mut Datapath, world: &World) -> Result<(), String> {
     for (key, tx) in &world.plan.tx {
         datapath.set_tx(key, tx).map_err(text)?;
     }
@@ -113,13 +117,15 @@ fn install(datapath: &mut Datapath, world: &World) -> Result<(), String> {
     world.ports.iter().try_for_each(|&port| datapath.add_port(port)).map_err(text)
 }
 
-fn remove(datapath: &mut Datapath, world: &World) -> Result<(), String> {
+/// Empties them.
+pub fn remove(datapath: &mut Datapath, world: &World) -> Result<(), String> {
     world.plan.tx.keys().try_for_each(|key| datapath.remove_tx(key)).map_err(text)?;
     world.plan.rx.keys().try_for_each(|&id| datapath.remove_rx(id)).map_err(text)?;
     world.ports.iter().try_for_each(|&port| datapath.remove_port(port)).map_err(text)
 }
 
-fn run(datapath: &mut Datapath, world: &World, vector: &Vector, hook: Hook) -> Result<Outcome, String> {
+/// Runs the program of a hook on a vector's packet.
+pub fn run(datapath: &mut Datapath, world: &World, vector: &Vector, hook: Hook) -> Result<Outcome, String> {
     let before = Counts::read(datapath, world)?;
     let mut outcome = match hook {
         Hook::Xdp => run_xdp(datapath, vector)?,
@@ -193,6 +199,13 @@ fn run_tc(datapath: &mut Datapath, vector: &Vector, hook: Hook) -> Result<Outcom
         mark,
         ..Outcome::default()
     })
+}
+
+/// Runs the program that hands frames on.
+pub fn deliver(datapath: &mut Datapath, frame: &[u8]) -> Result<String, String> {
+    let program = datapath.tc(ProgramName::TcDeliver).map_err(text)?;
+    let result = program.test_run(TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() });
+    Ok(named(&TC_ACTIONS, result.map_err(text)?.return_value.wrapping_add(1)))
 }
 
 /// The longest frame that comes out.
