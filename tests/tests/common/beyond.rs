@@ -3,6 +3,8 @@
 use crate::common::run::{self, Loaded};
 use crate::common::vector::{Case, Hook};
 use crate::common::world::{ATTACHED, World};
+use aya::{TestRun as _, TestRunOptions};
+use l2xdp::datapath::{Datapath, ProgramName};
 use l2xdp_common::Delivery;
 use l2xdp_common::session::flag;
 use libtest_mimic::Trial;
@@ -46,15 +48,15 @@ fn deliveries(loaded: &mut Loaded) -> Result<(), String> {
     const TO: Delivery = Delivery { ifindex: ATTACHED, flags: flag::INGRESS, vlan: 0, pad: [0; 2] };
     let datapath = &mut loaded.datapath;
     let cases = [
-        (None, "TC_ACT_UNSPEC"),
-        (Some(TO), "TC_ACT_REDIRECT"),
-        (Some(Delivery { flags: flag::RETAG, vlan: 100, ..TO }), "TC_ACT_REDIRECT"),
+        (None, TC_ACT_UNSPEC),
+        (Some(TO), TC_ACT_REDIRECT),
+        (Some(Delivery { flags: flag::RETAG, vlan: 100, ..TO }), TC_ACT_REDIRECT),
     ];
     for (delivery, expected) in cases {
         if let Some(delivery) = delivery {
             datapath.set_delivery(ATTACHED, &delivery).map_err(run::text)?;
         }
-        let verdict = run::deliver(datapath, &[0x42; 60]);
+        let verdict = deliver(datapath);
         datapath.remove_delivery(ATTACHED).map_err(run::text)?;
         let verdict = verdict?;
         if verdict != expected {
@@ -62,4 +64,14 @@ fn deliveries(loaded: &mut Loaded) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// `linux/pkt_cls.h`.
+const TC_ACT_UNSPEC: u32 = u32::MAX;
+const TC_ACT_REDIRECT: u32 = 7;
+
+fn deliver(datapath: &mut Datapath) -> Result<u32, String> {
+    let program = datapath.tc(ProgramName::TcDeliver).map_err(run::text)?;
+    let options = TestRunOptions { data_in: Some(&[0x42; 60]), ..TestRunOptions::default() };
+    Ok(program.test_run(options).map_err(run::text)?.return_value)
 }

@@ -201,13 +201,6 @@ fn run_tc(datapath: &mut Datapath, vector: &Vector, hook: Hook) -> Result<Outcom
     })
 }
 
-/// Runs the program that hands frames on.
-pub fn deliver(datapath: &mut Datapath, frame: &[u8]) -> Result<String, String> {
-    let program = datapath.tc(ProgramName::TcDeliver).map_err(text)?;
-    let result = program.test_run(TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() });
-    Ok(named(&TC_ACTIONS, result.map_err(text)?.return_value.wrapping_add(1)))
-}
-
 /// The longest frame that comes out.
 const MAX_FRAME: usize = 4096;
 
