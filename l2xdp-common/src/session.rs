@@ -74,7 +74,7 @@ pub struct TxSession {
     pub clamp: Clamp,
     /// From the outer destination MAC to the inner one, in bytes.
     pub outer_len: u8,
-    /// Words of [`Tail`](crate::wire::Tail) that are header.
+    /// Words of [`Tail`] that are header.
     pub tail_words: u8,
     /// Zero.
     pub pad: [u8; 2],

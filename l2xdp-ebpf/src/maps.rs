@@ -106,7 +106,7 @@ pub fn delivery(ifindex: u32) -> Option<&'static Delivery> {
 #[inline(always)]
 pub fn to_user_space(skb: *mut __sk_buff, mut frame: SlowFrame) -> Result<(), Reason> {
     // That many of the frame's bytes are to follow (BPF_F_CTXLEN_MASK).
-    let flags = u64::from(frame.len) << 32 | u64::from(BPF_F_CURRENT_CPU);
+    let flags = u64::from(frame.len) << 32 | BPF_F_CURRENT_CPU;
     let (map, size) = (&raw const SLOW_PATH, size_of::<SlowFrame>() as u64);
     // SAFETY: a map, and plain data of this size. Not `PerfEventArray::output`, which keeps errors to itself.
     let error = unsafe {
