@@ -207,7 +207,7 @@ impl Plan {
         };
         let unreachable = path.is_some_and(|path| !observed.xdp_xmit(path.ifindex));
         let vlan = session.pseudowire.vlan.map_or(AttachKey::ALL_VLANS, u32::from);
-        let tx = session.pseudowire.tx(slot, path, flags | choose(flag::VIA_TC, unreachable));
+        let tx = session.pseudowire.tx(slot, path, 0, flags | choose(flag::VIA_TC, unreachable));
         self.tx.insert(AttachKey { ifindex, vlan }, tx);
     }
 

@@ -41,6 +41,9 @@ impl L2tpUdp {
 /// The default L2-specific sublayer (RFC 3931 §4.6) of an unsequenced session: S bit clear, sequence number 0.
 pub const L2SPEC_DEFAULT: Be32 = Be32::new(0);
 
+/// The S bit in it: a sequence number follows.
+pub const L2SPEC_SEQUENCED: Be32 = Be32::new(0x4000_0000);
+
 /// A cookie of up to two words and an L2-specific sublayer of one.
 pub const MAX_TAIL_WORDS: usize = 3;
 

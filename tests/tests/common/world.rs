@@ -1,6 +1,6 @@
 //! What the loader would plan for a vector's file.
 
-use super::vector::{Direction, File, Hook, Vector};
+use super::vector::{Direction, Driver, File, Hook, Vector};
 use l2xdp::config::Attach;
 use l2xdp::devices::wire_name;
 use l2xdp::observe::{Link, Neighbour, Observed, Route};
@@ -15,6 +15,8 @@ pub const ATTACHED: u32 = 1;
 const WIRE: u32 = 2;
 /// The WAN device.
 const WAN: u32 = 3;
+/// The kernel's device, where it is another.
+const DRIVER: u32 = 4;
 
 /// The maps' content, and what to call its parts.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub struct World {
     pub ports: BTreeSet<u16>,
     /// Session ids, by the slots of their counters.
     pub sessions: Vec<u32>,
+    /// Where the kernel's driver is that carries what the programs don't.
+    pub driver: Option<Driver>,
     attach: Attach,
 }
 
@@ -42,8 +46,17 @@ impl World {
     pub fn new(file: &File) -> Result<Self, String> {
         let sessions = || file.config.tunnels.iter().flat_map(|tunnel| &tunnel.sessions);
         let attach = sessions().next().ok_or("no session")?.attach.clone();
+        let mut plan = plan::plan(&file.config, XdpMode::Auto, &observed(file, &attach));
+        for tx in plan.tx.values_mut() {
+            tx.slow_ifindex = match file.device.driver {
+                Some(Driver::Here) => ATTACHED,
+                Some(Driver::Elsewhere) => DRIVER,
+                None => 0,
+            };
+        }
         Ok(Self {
-            plan: plan::plan(&file.config, XdpMode::Auto, &observed(file, &attach)),
+            plan,
+            driver: file.device.driver,
             ports: file.config.tunnels.iter().map(|tunnel| tunnel.udp_sport).collect(),
             sessions: sessions().map(|session| session.session_id).collect(),
             attach,
