@@ -25,4 +25,4 @@ pub use decap::Sessions;
 pub use encap::Attachments;
 pub use frame::Frame;
 pub use reason::{Reason, Verdict};
-pub use session::{AttachKey, RxSession, TxSession};
+pub use session::{AttachKey, RxSession, SlowFrame, TxSession};

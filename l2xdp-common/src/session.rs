@@ -151,3 +151,17 @@ impl RxSession {
         self.flags & flag == flag
     }
 }
+
+/// What user space is told of a frame it is to send, before the frame's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct SlowFrame {
+    /// Index of the session's counters.
+    pub slot: u32,
+    /// The frame's bytes that follow.
+    pub len: u32,
+    /// The EtherType of its outermost tag if that is not in the bytes, otherwise 0: to be put in behind the MACs.
+    pub vlan_proto: Be16,
+    /// The control information of that tag.
+    pub vlan_tci: Be16,
+}
