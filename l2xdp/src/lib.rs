@@ -16,6 +16,7 @@ pub mod observe;
 pub mod plan;
 pub mod privileges;
 pub mod show;
+pub mod slow_path;
 pub mod sockets;
 pub mod status;
 mod sys;
