@@ -17,7 +17,6 @@ pub mod plan;
 pub mod privileges;
 pub mod show;
 pub mod slow_path;
-pub mod sockets;
 pub mod status;
 mod sys;
 pub mod trace;
