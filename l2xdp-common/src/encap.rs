@@ -133,7 +133,7 @@ fn check_size<F: Frame>(
 /// The inner packet's DSCP in the place it has in a TOS byte; 0 for what is not IP. The ECN bits stay clear: a mark
 /// set on the way would be lost at the far end, which RFC 6040 §4.1 forbids.
 #[inline(always)]
-fn inner_dscp<F: Frame>(frame: &F) -> u8 {
+pub fn inner_dscp<F: Frame>(frame: &F) -> u8 {
     const DSCP: u8 = 0xfc;
     let Ok(Some(network)) = inner::network(frame, 0) else { return 0 };
     let tos = if network.ipv6 {

@@ -172,7 +172,7 @@ impl Pseudowire {
     }
 
     /// The clamp for a path, see [`Mss`].
-    fn clamp(&self, path_mtu: u32) -> Clamp {
+    pub fn clamp(&self, path_mtu: u32) -> Clamp {
         let auto = |ip: usize| self.max_inner(path_mtu).saturating_sub((Eth::LEN + ip + Tcp::LEN) as u16);
         match self.mss {
             Mss::Off => Clamp::default(),
@@ -298,7 +298,8 @@ impl Pseudowire {
         Udp { src: Be16::new(self.udp_sport), dst: Be16::new(self.udp_dport), ..Zeroable::zeroed() }
     }
 
-    fn l2tp(&self) -> L2tpUdp {
+    /// What a data message to the peer starts with.
+    pub fn l2tp(&self) -> L2tpUdp {
         L2tpUdp {
             flags: L2tpUdp::DATA,
             reserved: Be16::default(),

@@ -9,7 +9,7 @@ use crate::datapath::Datapath;
 use crate::devices::{self, Pair};
 use crate::observe::{self, Link, Observed};
 use crate::plan::{self, Hook, Plan, XdpMode};
-use crate::sockets::Sockets;
+use crate::slow_path::SlowPath;
 use crate::{sys, xdp_features};
 use anyhow::Result;
 use genetlink::GenetlinkHandle;
@@ -40,7 +40,7 @@ pub struct Gateway {
     netlink: Handle,
     netdev: GenetlinkHandle,
     pub(crate) datapath: Datapath,
-    pub(crate) sockets: Sockets,
+    pub(crate) slow_path: SlowPath,
     /// The hidden ends of the devices made by us: names that nobody changes.
     devices: Vec<String>,
     /// Programs attached by us. `None`: the device can't.
@@ -88,7 +88,7 @@ impl Gateway {
             netlink,
             netdev,
             datapath: loaded.0,
-            sockets: loaded.1,
+            slow_path: loaded.1,
             devices: vec![Pair::SPLITTER.wire.to_owned()],
             hooks: BTreeMap::new(),
             clsact: BTreeSet::new(),

@@ -16,7 +16,7 @@ pub mod observe;
 pub mod plan;
 pub mod privileges;
 pub mod show;
-pub mod sockets;
+pub mod slow_path;
 pub mod status;
 mod sys;
 pub mod trace;

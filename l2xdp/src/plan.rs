@@ -82,7 +82,7 @@ pub const fn query(tunnel: &Tunnel) -> RouteQuery {
 }
 
 /// The path MTU to reckon with while there is no route, in bytes.
-const DEFAULT_PATH_MTU: u32 = 1500;
+pub const DEFAULT_PATH_MTU: u32 = 1500;
 
 /// The least MTU of an Ethernet device (`ETH_MIN_MTU`), in bytes.
 const MIN_MTU: u32 = 68;

@@ -1,6 +1,6 @@
 //! `l2xdp show`: in the order and the words of `ip l2tp show`, then what is ours.
 
-use crate::sockets::SocketCounters;
+use crate::slow_path::SocketCounters;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;

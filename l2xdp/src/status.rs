@@ -49,7 +49,7 @@ fn tunnel_status(gateway: &Gateway, tunnel: &Tunnel, underlay: &Result<Underlay,
             }
             Err(no_path) => no_path.to_string(),
         },
-        socket: gateway.sockets.counters(tunnel),
+        socket: gateway.slow_path.socket_counters(tunnel),
     }
 }
 

@@ -4,7 +4,8 @@ use super::Gateway;
 use crate::attach::{self, Attached};
 use crate::observe::Neighbour;
 use crate::plan::{self, Plan, XdpMode};
-use crate::{devices, sys};
+use crate::slow_path::SlowSession;
+use crate::{devices, sys, underlay};
 use anyhow::{Context, Result};
 use log::{info, warn};
 
@@ -22,6 +23,7 @@ impl Gateway {
                 self.attempt(result)?;
             }
         }
+        self.slow_path.serve(self.slow_sessions(&new));
         self.fill_maps(&new)?;
         self.attach(&new)?;
         for (id, trouble) in &new.trouble {
@@ -31,6 +33,26 @@ impl Gateway {
         }
         self.plan = new;
         Ok(())
+    }
+
+    /// What the slow path is to serve: the sessions that receive.
+    fn slow_sessions(&self, new: &Plan) -> Vec<SlowSession> {
+        let mut sessions = Vec::new();
+        for tunnel in &self.config.tunnels {
+            let underlay = underlay::resolve(&self.observed, &plan::query(tunnel));
+            let path_mtu = underlay.map_or(plan::DEFAULT_PATH_MTU, |underlay| underlay.mtu);
+            for session in &tunnel.sessions {
+                let Some(rx) = new.rx.get(&session.session_id) else { continue };
+                sessions.push(SlowSession {
+                    session_id: session.session_id,
+                    slot: rx.slot,
+                    pseudowire: session.pseudowire,
+                    output: rx.xdp_ifindex,
+                    path_mtu,
+                });
+            }
+        }
+        sessions
     }
 
     /// Notes a failure, and goes on; at the start, ends it.

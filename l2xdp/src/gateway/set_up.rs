@@ -5,7 +5,7 @@ use super::carry_out::tell;
 use crate::config::{Attach, Config, Session};
 use crate::datapath::{Datapath, Limits};
 use crate::devices::{self, Pair};
-use crate::sockets::Sockets;
+use crate::slow_path::SlowPath;
 use crate::{observe, plan, trace, underlay};
 use anyhow::{Context, Result, anyhow, bail};
 use log::info;
@@ -137,8 +137,9 @@ pub(super) async fn remove_leftovers(netlink: &Handle) -> Result<()> {
 }
 
 /// What needs no undoing but to be dropped.
-pub(super) async fn load(config: &Config, netlink: &Handle, trace: bool) -> Result<(Datapath, Sockets)> {
-    let sockets = Sockets::open(&config.tunnels)?;
+pub(super) async fn load(config: &Config, netlink: &Handle, trace: bool) -> Result<(Datapath, SlowPath)> {
+    let mut slow_path = SlowPath::new()?;
+    slow_path.bind(&config.tunnels)?;
     let sessions = config.tunnels.iter().map(|tunnel| tunnel.sessions.len()).sum::<usize>() as u32;
     let limits = Limits { sessions, ports: config.tunnels.len() as u32 };
     let links = observe::links(netlink).await?;
@@ -148,7 +149,7 @@ pub(super) async fn load(config: &Config, netlink: &Handle, trace: bool) -> Resu
     if trace {
         trace::start(datapath.ebpf())?;
     }
-    Ok((datapath, sockets))
+    Ok((datapath, slow_path))
 }
 
 fn missing(key: &str, name: &str) -> String {
