@@ -61,8 +61,15 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
         if tx.flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
             leave_to_tc(inner.checksums(frame), tx.flags)?;
         }
-    } else if tx.has(flag::CHECKSUM) && !frame.is_settled() && inner.checksums(frame) == Checksums::Unknown {
-        return Err(Reason::GsoTx);
+    } else if !frame.is_settled() {
+        let unclear = match inner.checksums(frame) {
+            Checksums::Finished => false,
+            Checksums::Unfinished => tx.has(flag::FINISH),
+            Checksums::Unknown => tx.flags & (flag::CHECKSUM | flag::FINISH) != 0,
+        };
+        if unclear {
+            return Err(Reason::GsoTx);
+        }
     }
     if let Some(l4) = &l4 {
         // A SYN cut short within its options is no reason to keep it.
@@ -115,7 +122,7 @@ fn check_size<F: Frame>(
         (0, _) => (frame.len(), 0),
         // The kernel does not give each packet of a super-packet an outer checksum of its own; and super-packets that
         // are not TCP may be tunnels, which it can't nest.
-        (segment, Some(l4)) if l4.tcp && !tx.has(flag::CHECKSUM) => {
+        (segment, Some(l4)) if l4.tcp && tx.flags & (flag::CHECKSUM | flag::FINISH) == 0 => {
             let headers = l4.headers_len(frame)?;
             (headers + segment, (frame.segments() as usize - 1) * (headers - popped))
         }

@@ -66,6 +66,18 @@ pub struct Seq {
     pub recv: bool,
 }
 
+impl Seq {
+    /// iproute2's word for it.
+    pub const fn name(self) -> &'static str {
+        match (self.send, self.recv) {
+            (false, false) => "none",
+            (true, false) => "send",
+            (false, true) => "recv",
+            (true, true) => "both",
+        }
+    }
+}
+
 /// The outer type of service or traffic class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tos {

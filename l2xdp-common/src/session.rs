@@ -54,6 +54,9 @@ pub mod flag {
     pub const INGRESS: u32 = 1 << 6;
     /// Sent and received: with sequence numbers, which are the slow path's business.
     pub const SEQUENCED: u32 = 1 << 8;
+    /// Sent: the WAN device hands frames over as they are, with unfinished checksums and unsplit (veth). A peer that is
+    /// not l2xdp would take them for whole: the kernel's driver forgets what is unfinished inside (`l2tp_eth_dev_recv`).
+    pub const FINISH: u32 = 1 << 10;
     /// Received: over IPv6 without an outer UDP checksum too.
     pub const ZERO_CSUM: u32 = 1 << 9;
 }
@@ -187,6 +190,17 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// As if frames had come in on a device.
+    pub const fn into_device(ifindex: u32) -> Self {
+        Self { ifindex, flags: flag::INGRESS, vlan: 0, pad: [0; 2] }
+    }
+
+    /// Out of a port, with the tag of its one VLAN.
+    pub fn to_port(ifindex: u32, vlan: Option<u16>) -> Self {
+        let flags = if vlan.is_some() { flag::RETAG } else { 0 };
+        Self { ifindex, flags, vlan: vlan.unwrap_or(0), pad: [0; 2] }
+    }
+
     /// Are all bits of `flag` set?
     #[inline(always)]
     pub fn has(&self, flag: u32) -> bool {
