@@ -2,8 +2,9 @@
 
 use crate::sys;
 use anyhow::{Context, Result, anyhow};
-use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, PerfEventArray};
+use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, PerCpuValues, PerfEventArray};
 use aya::programs::{Program, SchedClassifier, Xdp};
+use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader, Pod};
 use l2xdp_common::counters::SessionCounters;
 use l2xdp_common::{AttachKey, Delivery, Reason, RxSession, TxSession};
@@ -37,6 +38,11 @@ impl ProgramName {
     /// Does it receive?
     pub const fn decapsulates(self) -> bool {
         matches!(self, Self::XdpDecap | Self::TcDecap)
+    }
+
+    /// Does it see packets only that another of our programs has sent on?
+    pub const fn is_inner(self) -> bool {
+        matches!(self, Self::TcSplit | Self::TcDeliver)
     }
 
     /// As the kernel shows it.
@@ -78,6 +84,7 @@ pub struct Datapath {
     deliveries: BpfHashMap<MapData, u32, Plain<Delivery>>,
     counters: PerCpuArray<MapData, Plain<SessionCounters>>,
     reasons: PerCpuArray<MapData, u64>,
+    room: u32,
 }
 
 impl Datapath {
@@ -115,6 +122,7 @@ impl Datapath {
             deliveries: BpfHashMap::try_from(take("DELIVERIES")?)?,
             counters: PerCpuArray::try_from(take("COUNTERS")?)?,
             reasons: PerCpuArray::try_from(take("REASONS")?)?,
+            room: limits.sessions,
             ebpf,
         })
     }
@@ -220,6 +228,21 @@ impl Datapath {
     pub fn take_slow_path(&mut self) -> Result<PerfEventArray<MapData>> {
         let map = self.ebpf.take_map("SLOW_PATH").context("map SLOW_PATH: was taken before")?;
         Ok(PerfEventArray::try_from(map)?)
+    }
+
+    /// How many sessions there is room for.
+    pub const fn room(&self) -> u32 {
+        self.room
+    }
+
+    /// Has the counters of a slot begin again.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn clear_counters(&mut self, slot: u32) -> Result<()> {
+        let zeros = vec![Plain(SessionCounters::default()); nr_cpus().map_err(|(_, error)| error)?];
+        let result = self.counters.set(slot, PerCpuValues::try_from(zeros)?, 0);
+        result.with_context(|| format!("map COUNTERS: slot {slot}"))
     }
 
     /// A session's counters, all CPUs together.

@@ -122,6 +122,24 @@ const MAX_DATAGRAM: usize = 65_535;
 /// The shortest data message that the kernel looks at, in bytes (`L2TP_HDR_SIZE_MAX`).
 const MIN_DATA: usize = 14;
 
+impl SlowCounters {
+    /// Name and value of each counter.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("tx_packets", self.tx_packets),
+            ("tx_bytes", self.tx_bytes),
+            ("tx_errors", self.tx_errors),
+            ("rx_packets", self.rx_packets),
+            ("rx_bytes", self.rx_bytes),
+            ("rx_errors", self.rx_errors),
+            ("rx_cookie_discards", self.rx_cookie_discards),
+            ("rx_seq_discards", self.rx_seq_discards),
+            ("rx_oos_packets", self.rx_oos_packets),
+        ]
+        .into_iter()
+    }
+}
+
 impl SlowPath {
     /// A slow path without tunnels or sessions.
     ///

@@ -1,10 +1,14 @@
 //! The few system calls that no crate here wraps.
 
+use anyhow::{Context, Result};
+use std::fs::File;
 use std::io;
 use std::mem::zeroed;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
 
 /// `linux/ethtool.h`.
+const ETHTOOL_GTXCSUM: u32 = 0x0000_0016;
 const ETHTOOL_STXCSUM: u32 = 0x0000_0017;
 const ETHTOOL_GFLAGS: u32 = 0x0000_0025;
 const ETHTOOL_SGRO: u32 = 0x0000_002c;
@@ -36,6 +40,21 @@ pub fn enter_new_netns() -> io::Result<()> {
     if unsafe { libc::unshare(libc::CLONE_NEWNET) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Moves this thread to a network namespace of `ip netns`.
+///
+/// # Errors
+/// There is none of this name, or `EPERM`.
+pub fn enter_netns(name: &str) -> Result<()> {
+    let path = Path::new("/run/netns").join(name);
+    let file = File::open(&path)
+        .with_context(|| format!("--netns {name}: there is no such network namespace; see ip netns list"))?;
+    // SAFETY: takes and returns integers; the descriptor is open.
+    if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } < 0 {
+        return Err(io::Error::last_os_error()).with_context(|| format!("--netns {name}: can't enter it"));
+    }
+    Ok(())
+}
+
 /// The name of a device, or its index where it is gone.
 pub fn interface_name(ifindex: u32) -> String {
     let mut name = [0; libc::IF_NAMESIZE];
@@ -61,6 +80,14 @@ pub fn enable_gro(name: &str) -> io::Result<()> {
 /// As [`enable_gro`].
 pub fn disable_tx_checksum(name: &str) -> io::Result<()> {
     ethtool(name, ETHTOOL_STXCSUM, 0).map(drop)
+}
+
+/// Does a device finish checksums itself, or claim to (`ethtool -k NAME`, `tx-checksumming`)?
+///
+/// # Errors
+/// As [`enable_gro`].
+pub fn has_tx_checksum(name: &str) -> io::Result<bool> {
+    Ok(ethtool(name, ETHTOOL_GTXCSUM, 0)? != 0)
 }
 
 /// Does a device hand VLAN tags over beside the frame (`ethtool -k NAME`, `rx-vlan-offload`)?
