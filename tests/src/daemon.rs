@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::command::{self, SOON};
+use crate::interrupt;
 use crate::netns::Namespace;
 use crate::process::Process;
 use crate::topology::Lab;
@@ -18,10 +20,12 @@ use crate::wire::{Side, Wire};
 pub struct Daemon {
     process: Process,
     loader: PathBuf,
+    config: PathBuf,
 }
 
 /// The time from start to "ready": on an emulated machine the verifier takes most of it.
 const START: Duration = Duration::from_secs(60);
+const RELOAD: Duration = Duration::from_secs(5);
 
 impl Daemon {
     /// Starts it and waits until traffic can flow. Configuration and log go to `files.toml` and `files.log`.
@@ -50,7 +54,18 @@ impl Daemon {
         let mut command = namespace.command(loader);
         command.arg("run").arg("--config").arg(&file).args(arguments);
         let process = Process::start(&mut command, &files.with_extension("log"))?;
-        Ok(Self { process, loader: loader.to_owned() })
+        Ok(Self { process, loader: loader.to_owned(), config: file })
+    }
+
+    /// Has it read another configuration, and waits until it logs something with `sign`. Returns what it has logged of
+    /// that.
+    pub fn reload(&mut self, config: &str, sign: &str) -> Result<String> {
+        let known = self.log().len();
+        fs::write(&self.config, config).with_context(|| format!("cannot write {}", self.config.display()))?;
+        self.process.signal(Signal::SIGHUP)?;
+        let news = || self.log().get(known..).map(str::to_owned).filter(|news| news.contains(sign));
+        let told = interrupt::poll(RELOAD, || Ok(news()))?;
+        told.with_context(|| format!("it did not log “{sign}”: {}", self.log().trim()))
     }
 
     /// Its process.

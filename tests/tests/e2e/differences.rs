@@ -16,7 +16,8 @@ pub struct Differences<'a> {
     before: Counts,
 }
 
-/// By name: sessions' as they are, `socket.NAME` and `reason.NAME`; those of all sessions and tunnels together.
+/// By name: sessions' on the fast path as they are, `slow.NAME`, `socket.NAME` and `reason.NAME`; those of all sessions
+/// and tunnels together.
 type Counts = BTreeMap<String, u64>;
 
 /// What says nothing about the packets of a test: neighbours are talking on the WAN, and TC does some work of XDP.
@@ -55,6 +56,11 @@ impl<'a> Differences<'a> {
         Ok(())
     }
 
+    /// How far this counter has moved.
+    pub fn moved_by(&self, name: &str) -> Result<u64> {
+        Ok(self.moved()?.get(name).copied().unwrap_or_default())
+    }
+
     fn moved(&self) -> Result<Counts> {
         let mut moved = counts(self.daemon, self.namespace)?;
         for (name, count) in &mut moved {
@@ -70,7 +76,8 @@ fn counts(daemon: &Daemon, namespace: &Namespace) -> Result<Counts> {
     let mut counts = Counts::new();
     let list = |name: &str| shown[name].as_array().cloned().with_context(|| format!("no {name} in {shown}"));
     for session in list("sessions")? {
-        add(&mut counts, "", &session["counters"])?;
+        add(&mut counts, "", &session["fast"])?;
+        add(&mut counts, "slow.", &session["slow"])?;
     }
     for tunnel in list("tunnels")? {
         add(&mut counts, "socket.", &tunnel["socket"])?;

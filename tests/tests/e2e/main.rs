@@ -7,9 +7,12 @@ mod differences;
 mod following;
 mod foreign;
 mod matrix;
+mod no_l2tp;
 mod pcap;
 mod raw;
 mod refusals;
+mod reload;
+mod slow;
 mod snapshot;
 mod vlan;
 
@@ -27,13 +30,21 @@ fn main() -> ExitCode {
         raw::trials,
         vlan::trials,
         foreign::trials,
+        slow::trials,
         following::trials,
+        reload::trials,
         refusals::trials,
         daemon_life::trials,
     ]
     .iter()
     .flat_map(|trials| trials())
     .collect();
+    let no_l2tp = no_l2tp::trials().into_iter();
+    if needs::has_l2tp() {
+        trials.extend(no_l2tp.map(|trial| skipped(trial, &args, "this kernel has L2TP")));
+    } else {
+        trials.extend(no_l2tp);
+    }
     if let Some(reason) = needs::missing() {
         trials = trials.into_iter().map(|trial| skipped(trial, &args, &reason)).collect();
     }
