@@ -3,7 +3,6 @@
 mod bad;
 mod config;
 mod endpoint;
-mod message;
 
 use std::time::Duration;
 

@@ -6,19 +6,16 @@ mod daemon_life;
 mod differences;
 mod following;
 mod foreign;
-mod frames;
 mod matrix;
-mod packet;
 mod pcap;
 mod raw;
 mod refusals;
 mod snapshot;
-mod traffic;
 mod vlan;
 
 use std::process::ExitCode;
 
-use l2xdp_tests::interrupt;
+use l2xdp_tests::{frames, interrupt, needs, packet, traffic};
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
@@ -37,7 +34,7 @@ fn main() -> ExitCode {
     .iter()
     .flat_map(|trials| trials())
     .collect();
-    if let Some(reason) = bench::why_not() {
+    if let Some(reason) = needs::missing() {
         trials = trials.into_iter().map(|trial| skipped(trial, &args, &reason)).collect();
     }
     if let Err(error) = interrupt::catch() {

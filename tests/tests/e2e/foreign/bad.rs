@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use l2xdp_tests::daemon::Daemon;
 use l2xdp_tests::interrupt;
+use l2xdp_tests::message::{Injector, Message};
 
 use super::config::{Family, Session};
 use super::endpoint::{Endpoint, encode};
-use super::message::{Injector, Message};
 use crate::bench::Bench;
 use crate::differences::Differences;
 use crate::frames::{self, Named, is_ours, same};
@@ -54,7 +54,7 @@ fn cases(session: &Session, frame: &Named) -> Vec<Case> {
     let right = encode(session, &frame.bytes);
     let len = frame.bytes.len() as u64;
     let delivered = || vec![("rx_packets", 1), ("rx_bytes", len)];
-    let message = |payload: Vec<u8>| Message::new(session.family, payload);
+    let message = |payload: Vec<u8>| Message::new(session.family.endpoint(), session.family.gateway(), payload);
     let case = |name, packets, delivered, moved| Case { name, packets, delivered, moved };
     let changed = |at: usize, value: u8| {
         let mut payload = right.clone();

@@ -4,9 +4,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use l2xdp_tests::{command, interrupt};
 
 use super::Pair;
+use crate::{command, interrupt};
 
 const ICMP: u16 = 8;
 const COUNT: &str = "3";
