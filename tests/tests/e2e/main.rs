@@ -1,7 +1,6 @@
 //! The whole of l2xdp in network namespaces: real daemons, real traffic, and judges that know nothing of l2xdp.
 
 mod bench;
-mod bpf;
 mod daemon_life;
 mod differences;
 mod following;
@@ -10,12 +9,11 @@ mod matrix;
 mod pcap;
 mod raw;
 mod refusals;
-mod snapshot;
 mod vlan;
 
 use std::process::ExitCode;
 
-use l2xdp_tests::{frames, interrupt, needs, packet, traffic};
+use l2xdp_tests::{bpf, frames, interrupt, needs, packet, snapshot, traffic};
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
