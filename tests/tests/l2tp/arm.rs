@@ -43,9 +43,8 @@ impl Arm {
         let mute = Tunnel::ALL.map(|tunnel| lab.tun02.enter(|| Ok(UdpSocket::bind(tunnel.peer())?)));
         let running = carrier.start(&lab).with_context(|| format!("{} does not start", carrier.name()))?;
         let sessions = Tunnel::ALL.into_iter().flat_map(Tunnel::sessions);
-        let device = |session: Session| {
-            Ok((session.number, PacketSocket::open(&lab.tun01, &session.device())?))
-        };
+        let device =
+            |session: Session| Ok((session.number, PacketSocket::open(&lab.tun01, &session.device())?));
         Ok(Self {
             running,
             devices: sessions.map(device).collect::<Result<_>>()?,

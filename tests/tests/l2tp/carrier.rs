@@ -113,8 +113,7 @@ fn counted_by_l2xdp(shown: &Value, session: &Session) -> Result<Counters> {
 
 /// The driver counts L2TP's header as well.
 fn counted_by_driver(driver: &L2tpHandle, session: &Session) -> Result<Counters> {
-    let stats =
-        driver.session_stats(TunnelId::from(session.tunnel.id()), SessionId::from(session.id()))?;
+    let stats = driver.session_stats(TunnelId::from(session.tunnel.id()), SessionId::from(session.id()))?;
     let inner = |bytes: u64, packets: u64, header: usize| bytes - packets * header as u64;
     let counts = [
         stats.tx_packets,

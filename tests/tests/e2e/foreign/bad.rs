@@ -54,7 +54,8 @@ fn cases(session: &Session, frame: &Named) -> Vec<Case> {
     let right = encode(session, &frame.bytes);
     let len = frame.bytes.len() as u64;
     let delivered = || vec![("rx_packets", 1), ("rx_bytes", len)];
-    let message = |payload: Vec<u8>| Message::new(session.family.endpoint(), session.family.gateway(), payload);
+    let message =
+        |payload: Vec<u8>| Message::new(session.family.endpoint(), session.family.gateway(), payload);
     let case = |name, packets, delivered, moved| Case { name, packets, delivered, moved };
     let changed = |at: usize, value: u8| {
         let mut payload = right.clone();
