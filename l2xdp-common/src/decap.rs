@@ -7,7 +7,8 @@ use crate::mss;
 use crate::reason::Reason;
 use crate::session::{RxSession, flag};
 use crate::wire::{
-    Be16, Be32, Eth, Ipv4, Ipv6, L2tpUdp, Outer4, Outer6, Tail, Tailed4, Tailed6, Udp, ethertype, protocol,
+    Be16, Be32, Eth, Ipv4, Ipv6, L2SPEC_SEQUENCED, L2tpUdp, Outer4, Outer6, Tail, Tailed4, Tailed6, Udp,
+    ethertype, protocol,
 };
 use core::mem::offset_of;
 
@@ -108,7 +109,8 @@ pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<(), Reason> {
     if frame.segment_len() != 0 {
         return Err(Reason::Gso);
     }
-    let end = if rx.has(flag::IPV6) { end6(frame, rx)? } else { end4(frame, rx)? };
+    let Message { end, has_checksum } =
+        if rx.has(flag::IPV6) { message6(frame, rx)? } else { message4(frame, rx)? };
     let outer_len = usize::from(rx.outer_len);
     let inner_len = end - outer_len;
     if frame.is_bare() {
@@ -120,6 +122,11 @@ pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<(), Reason> {
         }
     } else if inner_len > usize::from(rx.max_frame) && !rx.has(flag::INGRESS) {
         return Err(Reason::TooBigRx);
+    }
+    if has_checksum {
+        frame.check_checksum(outer_len, rx.flags)?;
+    } else if rx.flags & (flag::IPV6 | flag::ZERO_CSUM) == flag::IPV6 {
+        return Err(Reason::Checksum);
     }
 
     // The point of no return.
@@ -138,26 +145,34 @@ pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Where the message ends over IPv4, its cookie found right.
+/// What the headers say of a message.
+struct Message {
+    /// Where it ends, in bytes.
+    end: usize,
+    /// It has an outer UDP checksum.
+    has_checksum: bool,
+}
+
+/// The message over IPv4, its lengths and what stands behind the session id found right.
 #[inline(always)]
-fn end4<F: Frame>(frame: &F, rx: &RxSession) -> Result<usize, Reason> {
+fn message4<F: Frame>(frame: &F, rx: &RxSession) -> Result<Message, Reason> {
     let outer = frame.header::<Tailed4>(0).map_err(|_| Reason::Length)?;
     let end = offset_of!(Outer4, udp) + usize::from(outer.base.udp.len.get());
     let ip_end = offset_of!(Outer4, ip) + usize::from(outer.base.ip.total_len.get());
     check_ends(end, ip_end, frame.len(), rx)?;
-    check_cookie(&outer.tail, rx)?;
-    Ok(end)
+    check_tail(&outer.tail, rx)?;
+    Ok(Message { end, has_checksum: outer.base.udp.checksum != Be16::default() })
 }
 
-/// Where the message ends over IPv6, its cookie found right.
+/// The message over IPv6, its lengths and what stands behind the session id found right.
 #[inline(always)]
-fn end6<F: Frame>(frame: &F, rx: &RxSession) -> Result<usize, Reason> {
+fn message6<F: Frame>(frame: &F, rx: &RxSession) -> Result<Message, Reason> {
     let outer = frame.header::<Tailed6>(0).map_err(|_| Reason::Length)?;
     let end = offset_of!(Outer6, udp) + usize::from(outer.base.udp.len.get());
     let ip_end = offset_of!(Outer6, udp) + usize::from(outer.base.ip.payload_len.get());
     check_ends(end, ip_end, frame.len(), rx)?;
-    check_cookie(&outer.tail, rx)?;
-    Ok(end)
+    check_tail(&outer.tail, rx)?;
+    Ok(Message { end, has_checksum: outer.base.udp.checksum != Be16::default() })
 }
 
 /// The headers and an inner Ethernet header lie within the datagram, that within the packet, that within the frame.
@@ -167,9 +182,15 @@ fn check_ends(end: usize, ip_end: usize, frame_end: usize, rx: &RxSession) -> Re
     if whole { Ok(()) } else { Err(Reason::Length) }
 }
 
-/// RFC 3931 §4.1: the cookie must match. All words are compared, wherever the first difference is.
+/// RFC 3931 §4.1 and §4.6: the cookie must match; a sequence number is not ours to look at. All words are compared,
+/// wherever the first difference is.
 #[inline(always)]
-fn check_cookie(tail: &Tail, rx: &RxSession) -> Result<(), Reason> {
-    let difference = |word: usize| (tail[word].raw() ^ rx.cookie[word].raw()) & rx.cookie_mask[word].raw();
-    if difference(0) | difference(1) != 0 { Err(Reason::Cookie) } else { Ok(()) }
+fn check_tail(tail: &Tail, rx: &RxSession) -> Result<(), Reason> {
+    let difference = |word: usize| (tail[word].raw() ^ rx.tail[word].raw()) & rx.tail_mask[word].raw();
+    if difference(0) | difference(1) | difference(2) != 0 {
+        let in_sublayer = |word: usize| rx.tail_mask[word] == L2SPEC_SEQUENCED;
+        let in_cookie = |word: usize| difference(word) != 0 && !in_sublayer(word);
+        return Err(if in_cookie(0) || in_cookie(1) { Reason::Cookie } else { Reason::Sequenced });
+    }
+    if rx.has(flag::SEQUENCED) { Err(Reason::Sequenced) } else { Ok(()) }
 }

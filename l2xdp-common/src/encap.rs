@@ -2,13 +2,12 @@
 
 use crate::checksum;
 use crate::frame::Frame;
-use crate::inner::{self, Checksums, Inner, Transport};
+use crate::inner::{self, Checksums, Transport};
 use crate::mss;
 use crate::reason::Reason;
 use crate::session::{AttachKey, TxSession, flag};
-use crate::wire::{Be16, Eth, Ipv4, Ipv6, Outer4, Outer6, Tail, Tailed4, Tailed6, Udp, Vlan, protocol};
+use crate::wire::{Be16, Eth, Ipv4, Ipv6, Outer4, Outer6, Tail, Tailed4, Tailed6, Vlan};
 use bytemuck::{Pod, Zeroable};
-use core::mem::offset_of;
 
 /// The map of transmitting sessions.
 pub trait Attachments {
@@ -45,6 +44,11 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
     if frame.is_bare() && tx.has(flag::VIA_TC) {
         return Err(Reason::ToTc);
     }
+    // What goes to the slow path is decided before what takes a round through the splitter: a packet that the kernel's
+    // driver is to have must not be sent back there.
+    if tx.has(flag::SEQUENCED) {
+        return Err(Reason::SequencedTx);
+    }
     if tx.ifindex == 0 {
         return Err(Reason::NoRoute);
     }
@@ -57,8 +61,8 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
         if tx.flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
             leave_to_tc(inner.checksums(frame), tx.flags)?;
         }
-    } else if tx.has(flag::CHECKSUM) && !frame.is_settled() && inner.checksums(frame) == Checksums::Unknown {
-        return Err(Reason::GsoTx);
+    } else if tx.flags & (flag::CHECKSUM | flag::FINISH) != 0 && !frame.is_settled() {
+        frame.check_finished(tx.flags)?;
     }
     if let Some(l4) = &l4 {
         // A SYN cut short within its options is no reason to keep it.
@@ -83,6 +87,19 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
         frame.write_checksum(outer_len, ipv6)?;
     }
     Ok(bytes)
+}
+
+/// May a frame's checksums leave as they are? What [`Frame::check_finished`] does.
+///
+/// # Errors
+/// [`Reason::GsoTx`], if they have to be finished first, or it can't be told.
+#[inline(always)]
+pub fn check_finished<F: Frame>(frame: &F, flags: u32) -> Result<(), Reason> {
+    match inner::look(frame, 0).checksums(frame) {
+        Checksums::Unknown => Err(Reason::GsoTx),
+        Checksums::Unfinished if flags & flag::FINISH != 0 => Err(Reason::GsoTx),
+        _ => Ok(()),
+    }
 }
 
 /// XDP would lose the kernel's note that a checksum is not finished.
@@ -111,7 +128,7 @@ fn check_size<F: Frame>(
         (0, _) => (frame.len(), 0),
         // The kernel does not give each packet of a super-packet an outer checksum of its own; and super-packets that
         // are not TCP may be tunnels, which it can't nest.
-        (segment, Some(l4)) if l4.tcp && !tx.has(flag::CHECKSUM) => {
+        (segment, Some(l4)) if l4.tcp && tx.flags & (flag::CHECKSUM | flag::FINISH) == 0 => {
             let headers = l4.headers_len(frame)?;
             (headers + segment, (frame.segments() as usize - 1) * (headers - popped))
         }
@@ -129,7 +146,7 @@ fn check_size<F: Frame>(
 /// The inner packet's DSCP in the place it has in a TOS byte; 0 for what is not IP. The ECN bits stay clear: a mark
 /// set on the way would be lost at the far end, which RFC 6040 §4.1 forbids.
 #[inline(always)]
-fn inner_dscp<F: Frame>(frame: &F) -> u8 {
+pub fn inner_dscp<F: Frame>(frame: &F) -> u8 {
     const DSCP: u8 = 0xfc;
     let Ok(Some(network)) = inner::network(frame, 0) else { return 0 };
     let tos = if network.ipv6 {
@@ -169,39 +186,6 @@ fn write6<F: Frame>(frame: &mut F, tx: &TxSession, total: usize, tos: u8) -> Res
     }
     to.base.ip.payload_len = len;
     to.base.udp.len = len;
-    Ok(())
-}
-
-/// Writes the UDP checksum of a finished message, an outer header of `outer_len` bytes before a frame; what
-/// [`Frame::write_checksum`] does.
-///
-/// If the inner checksum is unfinished, its segment is not summed: a finished segment and its pseudo-header sum to
-/// zero, whatever they hold (the kernel's `lco_csum`).
-///
-/// # Errors
-/// [`Reason::Short`] if the frame can't be summed.
-#[inline(always)]
-pub fn write_checksum<F: Frame>(frame: &mut F, outer_len: usize, ipv6: bool) -> Result<(), Reason> {
-    let (udp, pseudo) = if ipv6 {
-        let ip = &frame.header::<Outer6>(0)?.ip;
-        (offset_of!(Outer6, udp), checksum::pseudo6(&ip.src, &ip.dst, protocol::UDP, ip.payload_len.get()))
-    } else {
-        let ip = &frame.header::<Outer4>(0)?.ip;
-        let len = ip.total_len.get().wrapping_sub(Ipv4::LEN as u16);
-        (offset_of!(Outer4, udp), checksum::pseudo4(ip.src, ip.dst, protocol::UDP, len))
-    };
-    let inner = inner::look(frame, outer_len);
-    let (end, rest) = match inner {
-        Inner::Transport(l4) if inner.checksums(frame) == Checksums::Unfinished => {
-            (l4.offset, !l4.pseudo_header(frame)?)
-        }
-        _ => (frame.len(), 0),
-    };
-    let sum = frame.sum(udp, end - udp)?;
-    let sum = checksum::fold(u32::from(sum) + u32::from(pseudo) + u32::from(rest));
-    // RFC 768: a checksum of zero is sent as all ones.
-    let checksum = if sum == u16::MAX { sum } else { !sum };
-    frame.header_mut::<Udp>(udp)?.checksum = Be16::new(checksum);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use crate::reason::Reason;
 use crate::wire::{Be16, Be32, Eth, Vlan, ethertype};
 #[cfg(doc)]
-use crate::{encap, mss};
+use crate::{mss, udp_checksum};
 use bytemuck::Pod;
 
 /// An Ethernet frame with room before it.
@@ -82,11 +82,24 @@ pub trait Frame {
     /// [`Reason::Short`] if the header ends early; nothing was changed then.
     fn lower_mss(&mut self, tcp: usize, limit: u16) -> Result<(), Reason>;
 
-    /// Writes the outer UDP checksum, see [`encap::write_checksum`]. A method for the same reason.
+    /// Writes the outer UDP checksum, see [`udp_checksum::write`]. A method for the same reason.
     ///
     /// # Errors
     /// [`Reason::Short`] if the frame can't be summed.
     fn write_checksum(&mut self, outer_len: usize, ipv6: bool) -> Result<(), Reason>;
+
+    /// Verifies the outer UDP checksum of a message that has one, see [`udp_checksum::check`]. A method for the same
+    /// reason, and because TC may know the answer.
+    ///
+    /// # Errors
+    /// [`Reason::Checksum`] or [`Reason::ToTc`].
+    fn check_checksum(&mut self, outer_len: usize, flags: u32) -> Result<(), Reason>;
+
+    /// May its checksums leave as they are, see [`encap::check_finished`]? A method for the same reason.
+    ///
+    /// # Errors
+    /// [`Reason::GsoTx`], if they have to be finished first, or it can't be told.
+    fn check_finished(&mut self, flags: u32) -> Result<(), Reason>;
 
     /// The frame is only bytes: there is no word on whether its checksums are finished (XDP), and a second hook
     /// behind this one that knows more (TC).

@@ -19,10 +19,11 @@ pub mod mss;
 pub mod pseudowire;
 pub mod reason;
 pub mod session;
+pub mod udp_checksum;
 pub mod wire;
 
 pub use decap::Sessions;
 pub use encap::Attachments;
 pub use frame::Frame;
 pub use reason::{Reason, Verdict};
-pub use session::{AttachKey, RxSession, TxSession};
+pub use session::{AttachKey, Delivery, RxSession, SlowFrame, TxSession};

@@ -3,8 +3,8 @@
 use crate::checksum;
 use crate::session::{Clamp, RxSession, Template4, TxSession, flag};
 use crate::wire::{
-    Be16, Be32, Eth, Ipv4, Ipv6, L2SPEC_DEFAULT, L2tpUdp, MAX_TAIL_WORDS, Outer4, Outer6, Tail, Tailed4,
-    Tailed6, Tcp, Udp, Vlan, ethertype, protocol,
+    Be16, Be32, Eth, Ipv4, Ipv6, L2SPEC_DEFAULT, L2SPEC_SEQUENCED, L2tpUdp, MAX_TAIL_WORDS, Outer4, Outer6,
+    Tail, Tailed4, Tailed6, Tcp, Udp, Vlan, ethertype, protocol,
 };
 use bytemuck::Zeroable;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -64,6 +64,18 @@ pub struct Seq {
     pub send: bool,
     /// We require them of those we receive (`seq recv`).
     pub recv: bool,
+}
+
+impl Seq {
+    /// iproute2's word for it.
+    pub const fn name(self) -> &'static str {
+        match (self.send, self.recv) {
+            (false, false) => "none",
+            (true, false) => "send",
+            (false, true) => "recv",
+            (true, true) => "both",
+        }
+    }
 }
 
 /// The outer type of service or traffic class.
@@ -172,7 +184,7 @@ impl Pseudowire {
     }
 
     /// The clamp for a path, see [`Mss`].
-    fn clamp(&self, path_mtu: u32) -> Clamp {
+    pub fn clamp(&self, path_mtu: u32) -> Clamp {
         let auto = |ip: usize| self.max_inner(path_mtu).saturating_sub((Eth::LEN + ip + Tcp::LEN) as u16);
         match self.mss {
             Mss::Off => Clamp::default(),
@@ -181,14 +193,16 @@ impl Pseudowire {
         }
     }
 
-    /// How to send along a path; without one, frames are dropped as [`NoRoute`](crate::Reason::NoRoute).
-    pub fn tx(&self, slot: u32, path: Option<&Path>, flags: u32) -> TxSession {
+    /// How to send along a path; without one, frames take the slow path as [`NoRoute`](crate::Reason::NoRoute).
+    pub fn tx(&self, slot: u32, path: Option<&Path>, slow_ifindex: u32, flags: u32) -> TxSession {
         let flags = flags
             | if self.checksum { flag::CHECKSUM } else { 0 }
             | if self.tos == Tos::Inherit { flag::TOS_INHERIT } else { 0 }
-            | if self.vlan.is_some() { flag::RETAG } else { 0 };
+            | if self.vlan.is_some() { flag::RETAG } else { 0 }
+            | if self.seq.send { flag::SEQUENCED } else { 0 };
         let tail_len = self.cookie.wire_len() + self.l2spec.wire_len();
-        let mut tx = TxSession { slot, flags, tail_words: (tail_len / 4) as u8, ..Zeroable::zeroed() };
+        let tail_words = (tail_len / 4) as u8;
+        let mut tx = TxSession { slot, flags, tail_words, slow_ifindex, ..Zeroable::zeroed() };
         let Some(path) = path else { return tx };
         tx.ifindex = path.ifindex;
         tx.max_inner = self.max_inner(path.mtu);
@@ -217,12 +231,9 @@ impl Pseudowire {
             IpAddr::V4(v4) => [Be32(v4.octets()), Be32::default(), Be32::default(), Be32::default()],
             IpAddr::V6(v6) => bytemuck::must_cast(v6.octets()),
         };
-        let mask = |at: usize| Be32::new(if self.peer_cookie.wire_len() > at { u32::MAX } else { 0 });
-        let outer_len = Eth::LEN
-            + self.ip_udp_len()
-            + L2tpUdp::LEN
-            + self.peer_cookie.wire_len()
-            + self.l2spec.wire_len();
+        let tail_len = self.peer_cookie.wire_len() + self.l2spec.wire_len();
+        let outer_len = Eth::LEN + self.ip_udp_len() + L2tpUdp::LEN + tail_len;
+        let (tail, tail_mask) = self.expected_tail();
         let (xdp_ifindex, tc_ifindex, mtu, ingress) = match output {
             Output::Netdev { ifindex, wire_ifindex, mtu } => (wire_ifindex, ifindex, mtu, flag::INGRESS),
             Output::Port { ifindex, mtu } => (ifindex, ifindex, mtu, 0),
@@ -233,15 +244,17 @@ impl Pseudowire {
         RxSession {
             local: words(self.local),
             remote: words(self.remote),
-            cookie: self.peer_cookie.words,
-            cookie_mask: [mask(0), mask(4)],
+            tail,
+            tail_mask,
             udp_sport: Be16::new(self.udp_sport),
             udp_dport: Be16::new(self.udp_dport),
             slot,
             flags: flags
                 | ingress
                 | if self.local.is_ipv6() { flag::IPV6 } else { 0 }
-                | if self.vlan.is_some() { flag::RETAG } else { 0 },
+                | if self.vlan.is_some() { flag::RETAG } else { 0 }
+                | if self.zero_csum6_rx { flag::ZERO_CSUM } else { 0 }
+                | if self.seq.send || self.seq.recv { flag::SEQUENCED } else { 0 },
             xdp_ifindex,
             tc_ifindex,
             vlan: self.vlan.unwrap_or(0),
@@ -297,12 +310,25 @@ impl Pseudowire {
         Udp { src: Be16::new(self.udp_sport), dst: Be16::new(self.udp_dport), ..Zeroable::zeroed() }
     }
 
-    fn l2tp(&self) -> L2tpUdp {
+    /// What a data message to the peer starts with.
+    pub fn l2tp(&self) -> L2tpUdp {
         L2tpUdp {
             flags: L2tpUdp::DATA,
             reserved: Be16::default(),
             session_id: Be32::new(self.peer_session_id),
         }
+    }
+
+    /// What a receiver compares the tail with, and in which bits.
+    fn expected_tail(&self) -> (Tail, Tail) {
+        let (mut tail, mut mask) = ([Be32::default(); MAX_TAIL_WORDS], [Be32::default(); MAX_TAIL_WORDS]);
+        let cookie_words = self.peer_cookie.wire_len() / 4;
+        tail[..cookie_words].copy_from_slice(&self.peer_cookie.words[..cookie_words]);
+        mask[..cookie_words].fill(Be32::new(u32::MAX));
+        if self.l2spec == L2Spec::Default {
+            mask[cookie_words] = L2SPEC_SEQUENCED;
+        }
+        (tail, mask)
     }
 
     /// RFC 3931 §4.1: session id, cookie, L2-specific sublayer.
@@ -353,7 +379,7 @@ mod tests {
     /// facts.md: 1500 − 20 − 8 − 12 − 14 − 20 − 20.
     #[test]
     fn clamp_of_an_ordinary_path() {
-        let clamp = PSEUDOWIRE.tx(0, Some(&PATH), 0).clamp;
+        let clamp = PSEUDOWIRE.tx(0, Some(&PATH), 0, 0).clamp;
         assert_eq!(clamp, Clamp { ipv4: 1406, ipv6: 1386, tag_mask: u16::MAX });
         assert_eq!(PSEUDOWIRE.rx(0, Some(&PATH), Output::Port { ifindex: 2, mtu: 1500 }, 0).clamp, clamp);
     }
@@ -364,13 +390,13 @@ mod tests {
         assert_eq!((max_inner(0), max_inner(40), max_inner(41)), (0, 0, 1));
         assert_eq!((max_inner(65_575), max_inner(65_576), max_inner(u32::MAX)), (65_535, 65_535, 65_535));
         let tiny = Path { mtu: 80, ..PATH };
-        assert_eq!(PSEUDOWIRE.tx(0, Some(&tiny), 0).clamp.ipv4, 0, "no MSS would fit");
+        assert_eq!(PSEUDOWIRE.tx(0, Some(&tiny), 0, 0).clamp.ipv4, 0, "no MSS would fit");
     }
 
     #[test]
     fn nothing_is_sent_without_a_path_or_between_families() {
-        assert_eq!(PSEUDOWIRE.tx(0, None, 0).ifindex, 0);
+        assert_eq!(PSEUDOWIRE.tx(0, None, 0, 0).ifindex, 0);
         let mixed = Pseudowire { remote: IpAddr::V6(Ipv6Addr::LOCALHOST), ..PSEUDOWIRE };
-        assert_eq!(mixed.tx(0, Some(&PATH), 0).ifindex, 0);
+        assert_eq!(mixed.tx(0, Some(&PATH), 0, 0).ifindex, 0);
     }
 }

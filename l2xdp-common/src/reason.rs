@@ -7,6 +7,8 @@ pub enum Verdict {
     Pass,
     /// Split into the packets it stands for, which are looked at again one by one.
     Split,
+    /// On to the slow path: the kernel's driver, or user space.
+    Slow,
     /// Dropped, and counted by its reason.
     Drop,
     /// Dropped half rewritten: it failed after the point of no return.
@@ -64,6 +66,10 @@ reasons! {
     NoSession = "no_session" => Pass,
     /// The session is known, but not from this address or port.
     Peer = "peer" => Pass,
+    /// The message has a sequence number, or may not come without.
+    Sequenced = "sequenced" => Pass,
+    /// The outer UDP checksum is wrong, or missing where there must be one.
+    Checksum = "checksum" => Pass,
     /// A received super-packet, which can't be decapsulated as if it were one frame.
     Gso = "gso" => Split,
     /// The cookie is not the one we require.
@@ -71,13 +77,17 @@ reasons! {
     /// The frame ends before the headers it needs.
     Short = "short" => Drop,
     /// Too big for the path to the peer.
-    TooBig = "too_big" => Drop,
+    TooBig = "too_big" => Slow,
     /// A packet to be sent that has to be split, or its checksum finished, first.
     GsoTx = "gso_tx" => Split,
     /// Received, but too big for the port.
     TooBigRx = "too_big_rx" => Drop,
     /// There is no route to the peer, or its next hop has not answered.
-    NoRoute = "no_route" => Drop,
+    NoRoute = "no_route" => Slow,
+    /// The session's messages carry sequence numbers.
+    SequencedTx = "seq_tx" => Slow,
+    /// The slow path's queue is full.
+    SlowFull = "slow_full" => Drop,
     /// The kernel refused to move the frame's head or tail.
     Room = "room" => Abort,
 }

@@ -3,7 +3,7 @@
 //! The loader writes these from a [`Pseudowire`](crate::pseudowire::Pseudowire) and a resolved path; the programs
 //! only read them.
 
-use crate::wire::{Be16, Be32, MAX_OUTER_LEN, Tailed4, Tailed6};
+use crate::wire::{Be16, Be32, MAX_OUTER_LEN, Tail, Tailed4, Tailed6};
 use bytemuck::{Pod, Zeroable};
 
 /// Key of the map of transmitting sessions: where a frame comes in.
@@ -52,6 +52,13 @@ pub mod flag {
     pub const RETAG: u32 = 1 << 5;
     /// Received: TC delivers to its output as if the frame had come in there.
     pub const INGRESS: u32 = 1 << 6;
+    /// Sent and received: with sequence numbers, which are the slow path's business.
+    pub const SEQUENCED: u32 = 1 << 8;
+    /// Sent: the WAN device hands frames over as they are, with unfinished checksums and unsplit (veth). A peer that is
+    /// not l2xdp would take them for whole: the kernel's driver forgets what is unfinished inside (`l2tp_eth_dev_recv`).
+    pub const FINISH: u32 = 1 << 10;
+    /// Received: over IPv6 without an outer UDP checksum too.
+    pub const ZERO_CSUM: u32 = 1 << 9;
 }
 
 /// What it takes to send: looked up by [`AttachKey`].
@@ -70,14 +77,16 @@ pub struct TxSession {
     pub clamp: Clamp,
     /// From the outer destination MAC to the inner one, in bytes.
     pub outer_len: u8,
-    /// Words of [`Tail`](crate::wire::Tail) that are header.
+    /// Words of [`Tail`] that are header.
     pub tail_words: u8,
     /// Zero.
     pub pad: [u8; 2],
     /// The outer headers, finished but for their lengths: those are 0, and the IPv4 checksum is over that.
     pub template: [u8; MAX_OUTER_LEN],
     /// Zero.
-    pub pad_end: [u8; 6],
+    pub pad_end: [u8; 2],
+    /// The kernel's device of the session, whose driver carries what the programs don't; 0: user space does.
+    pub slow_ifindex: u32,
 }
 
 impl TxSession {
@@ -116,10 +125,10 @@ pub struct RxSession {
     pub local: [Be32; 4],
     /// The peer's address; IPv4 in the first word.
     pub remote: [Be32; 4],
-    /// The cookie we require.
-    pub cookie: [Be32; 2],
-    /// Ones in the words of it that are there.
-    pub cookie_mask: [Be32; 2],
+    /// What must stand behind the session id: the cookie, and no S bit in the default sublayer.
+    pub tail: Tail,
+    /// Ones in the bits of it that matter: a cookie's words and that S bit.
+    pub tail_mask: Tail,
     /// Our port.
     pub udp_sport: Be16,
     /// The peer's port.
@@ -145,6 +154,53 @@ pub struct RxSession {
 }
 
 impl RxSession {
+    /// Are all bits of `flag` set?
+    #[inline(always)]
+    pub fn has(&self, flag: u32) -> bool {
+        self.flags & flag == flag
+    }
+}
+
+/// What user space is told of a frame it is to send, before the frame's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct SlowFrame {
+    /// Index of the session's counters.
+    pub slot: u32,
+    /// The frame's bytes that follow.
+    pub len: u32,
+    /// The EtherType of its outermost tag if that is not in the bytes, otherwise 0: to be put in behind the MACs.
+    pub vlan_proto: Be16,
+    /// The control information of that tag.
+    pub vlan_tci: Be16,
+}
+
+/// Where what comes in on a device of ours is handed on to: looked up by the device's index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Delivery {
+    /// The device.
+    pub ifindex: u32,
+    /// [`flag::INGRESS`]: as if it had come in there, [`flag::RETAG`]: with a tag on.
+    pub flags: u32,
+    /// The tag.
+    pub vlan: u16,
+    /// Zero.
+    pub pad: [u8; 2],
+}
+
+impl Delivery {
+    /// As if frames had come in on a device.
+    pub const fn into_device(ifindex: u32) -> Self {
+        Self { ifindex, flags: flag::INGRESS, vlan: 0, pad: [0; 2] }
+    }
+
+    /// Out of a port, with the tag of its one VLAN.
+    pub fn to_port(ifindex: u32, vlan: Option<u16>) -> Self {
+        let flags = if vlan.is_some() { flag::RETAG } else { 0 };
+        Self { ifindex, flags, vlan: vlan.unwrap_or(0), pad: [0; 2] }
+    }
+
     /// Are all bits of `flag` set?
     #[inline(always)]
     pub fn has(&self, flag: u32) -> bool {

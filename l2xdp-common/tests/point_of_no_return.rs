@@ -54,6 +54,13 @@ impl Frame for Refusing {
     fn write_checksum(&mut self, outer_len: usize, ipv6: bool) -> Result<(), Reason> {
         self.0.write_checksum(outer_len, ipv6)
     }
+    fn check_checksum(&mut self, outer_len: usize, flags: u32) -> Result<(), Reason> {
+        self.0.check_checksum(outer_len, flags)
+    }
+    fn check_finished(&mut self, flags: u32) -> Result<(), Reason> {
+        self.0.check_finished(flags)
+    }
+
     fn is_bare(&self) -> bool {
         self.0.is_bare()
     }
@@ -96,13 +103,13 @@ fn tagged() -> HostFrame {
 }
 
 fn encap_refusing(what: Refused) -> Result<usize, Reason> {
-    encap::encap(&mut Refusing(tagged(), what), &pseudowire(Some(5)).tx(0, Some(&PATH), 0))
+    encap::encap(&mut Refusing(tagged(), what), &pseudowire(Some(5)).tx(0, Some(&PATH), 0, 0))
 }
 
 fn decap_refusing(what: Refused) -> Result<(), Reason> {
     let (sender, output) = (pseudowire(Some(5)), Output::Port { ifindex: 2, mtu: 1500 });
     let mut frame = tagged();
-    encap::encap(&mut frame, &sender.tx(0, Some(&PATH), 0)).expect("nothing is refused");
+    encap::encap(&mut frame, &sender.tx(0, Some(&PATH), 0, 0)).expect("nothing is refused");
     frame.bytes.push(0);
     decap::decap(&mut Refusing(frame, what), &sender.rx(0, Some(&PATH), output, 0))
 }

@@ -1,10 +1,12 @@
 //! The programs' maps, each behind a typed look-up.
 
+use aya_ebpf::bindings::{__sk_buff, BPF_F_CURRENT_CPU};
+use aya_ebpf::helpers::bpf_perf_event_output;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{HashMap, PerCpuArray};
+use aya_ebpf::maps::{HashMap, PerCpuArray, PerfEventArray};
 use l2xdp_common::counters::SessionCounters;
 use l2xdp_common::wire::{Be16, Be32};
-use l2xdp_common::{AttachKey, Attachments, Reason, RxSession, Sessions, TxSession};
+use l2xdp_common::{AttachKey, Attachments, Delivery, Reason, RxSession, Sessions, SlowFrame, TxSession};
 
 /// Where frames come in → how to send them. The loader sets its size.
 #[map]
@@ -17,6 +19,14 @@ static RX_SESSIONS: HashMap<[u8; 4], RxSession> = HashMap::with_max_entries(1, 0
 /// UDP ports of our tunnels, in network order. The loader sets its size.
 #[map]
 static TUNNEL_PORTS: HashMap<[u8; 2], u8> = HashMap::with_max_entries(1, 0);
+
+/// A device → where TC hands on what comes in there. The loader sets its size.
+#[map]
+static DELIVERIES: HashMap<u32, Delivery> = HashMap::with_max_entries(1, 0);
+
+/// A CPU → frames that user space is to send.
+#[map]
+static SLOW_PATH: PerfEventArray<SlowFrame> = PerfEventArray::new(0);
 
 /// A session's slot → its counters. The loader sets its size.
 #[map]
@@ -80,6 +90,29 @@ impl Sessions for Maps {
     fn is_tunnel_port(&self, port: Be16) -> bool {
         TUNNEL_PORTS.get_ptr(port.0).is_some()
     }
+}
+
+/// Where TC hands on what comes in on a device.
+#[inline(always)]
+pub fn delivery(ifindex: u32) -> Option<&'static Delivery> {
+    // SAFETY: as above.
+    unsafe { DELIVERIES.get(ifindex) }
+}
+
+/// Gives a frame to user space.
+///
+/// # Errors
+/// [`Reason::SlowFull`] if nobody reads, or not fast enough.
+#[inline(always)]
+pub fn to_user_space(skb: *mut __sk_buff, mut frame: SlowFrame) -> Result<(), Reason> {
+    // That many of the frame's bytes are to follow (BPF_F_CTXLEN_MASK).
+    let flags = u64::from(frame.len) << 32 | BPF_F_CURRENT_CPU;
+    let (map, size) = (&raw const SLOW_PATH, size_of::<SlowFrame>() as u64);
+    // SAFETY: a map, and plain data of this size. Not `PerfEventArray::output`, which keeps errors to itself.
+    let error = unsafe {
+        bpf_perf_event_output(skb.cast(), map.cast_mut().cast(), flags, (&raw mut frame).cast(), size)
+    };
+    if error != 0 { Err(Reason::SlowFull) } else { Ok(()) }
 }
 
 /// Counts a frame that was encapsulated.

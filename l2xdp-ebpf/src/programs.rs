@@ -15,7 +15,8 @@ use l2xdp_common::{Frame, Reason, RxSession, TxSession, Verdict, decap, encap};
 #[xdp]
 pub fn xdp_encap(ctx: XdpContext) -> u32 {
     let mut frame = XdpFrame::new(&ctx);
-    match encapsulate(&mut frame, ctx.ingress_ifindex() as u32) {
+    let tx = encap::find(&frame, ctx.ingress_ifindex() as u32, &Maps);
+    match tx.and_then(|tx| encapsulate(&mut frame, tx).map(|()| tx)) {
         Ok(tx) => redirect(tx.ifindex, 0),
         Err(reason) => xdp_verdict(&ctx, reason),
     }
@@ -46,20 +47,50 @@ pub fn tc_decap(ctx: TcContext) -> i32 {
 }
 
 /// TC ingress on the splitter's far end: does the work of the two above on the packets that a super-packet of theirs
-/// was split into. The mark is the device it was to be encapsulated on, or 0.
+/// was split into. The mark tells which, and the device it came from.
 #[classifier]
 pub fn tc_split(ctx: TcContext) -> i32 {
     let mut frame = TcFrame::new(&ctx);
-    match frame.take_mark() {
-        0 => tc_decapsulate(&ctx, frame),
-        ifindex => tc_encapsulate(&ctx, frame, ifindex),
+    let mark = frame.take_mark();
+    if mark & RECEIVED == 0 {
+        return tc_encapsulate(&ctx, frame, mark);
+    }
+    match decapsulate(&mut frame) {
+        Ok(rx) => deliver(rx.tc_ifindex, rx.flags),
+        // The kernel wants it where it came from. TC sees it there again, as one packet, and counts it.
+        Err(reason) if reason.verdict() == Verdict::Pass => {
+            redirect(mark & !RECEIVED, BPF_F_INGRESS.into()) as i32
+        }
+        Err(reason) => tc_verdict(&ctx, &frame, reason, mark),
     }
 }
 
+/// TC ingress on a device that frames come in on only to be handed on: the end of a pair that XDP sends what it has
+/// decapsulated into, and the kernel's device of a session that has a port.
+#[classifier]
+pub fn tc_deliver(ctx: TcContext) -> i32 {
+    let mut frame = TcFrame::new(&ctx);
+    let Some(delivery) = maps::delivery(frame.ifindex()) else { return TC_ACT_UNSPEC };
+    if delivery.has(flag::RETAG)
+        && let Err(reason) = frame.push_tag(delivery.vlan)
+    {
+        return tc_verdict(&ctx, &frame, reason, 0);
+    }
+    deliver(delivery.ifindex, delivery.flags)
+}
+
+/// In the mark of a packet on its way through the splitter: it came in on the device, and is not to leave from there.
+const RECEIVED: u32 = 1 << 31;
+
 #[inline(always)]
 fn tc_encapsulate(ctx: &TcContext, mut frame: TcFrame, ifindex: u32) -> i32 {
-    match encapsulate(&mut frame, ifindex) {
-        Ok(tx) => redirect(tx.ifindex, 0) as i32,
+    let tx = match encap::find(&frame, ifindex, &Maps) {
+        Ok(tx) => tx,
+        Err(reason) => return tc_verdict(ctx, &frame, reason, ifindex),
+    };
+    match encapsulate(&mut frame, tx) {
+        Ok(()) => redirect(tx.ifindex, 0) as i32,
+        Err(reason) if reason.verdict() == Verdict::Slow => tc_slow(ctx, frame, reason, tx, ifindex),
         Err(reason) => tc_verdict(ctx, &frame, reason, ifindex),
     }
 }
@@ -67,27 +98,23 @@ fn tc_encapsulate(ctx: &TcContext, mut frame: TcFrame, ifindex: u32) -> i32 {
 #[inline(always)]
 fn tc_decapsulate(ctx: &TcContext, mut frame: TcFrame) -> i32 {
     match decapsulate(&mut frame) {
-        Ok(rx) => {
-            redirect(rx.tc_ifindex, if rx.has(flag::INGRESS) { BPF_F_INGRESS.into() } else { 0 }) as i32
-        }
-        Err(reason) => tc_verdict(ctx, &frame, reason, 0),
+        Ok(rx) => deliver(rx.tc_ifindex, rx.flags),
+        Err(reason) => tc_verdict(ctx, &frame, reason, frame.ifindex() | RECEIVED),
     }
 }
 
 #[inline(always)]
-fn encapsulate<F: Frame>(frame: &mut F, ifindex: u32) -> Result<&'static TxSession, Reason> {
-    let tx = encap::find(frame, ifindex, &Maps)?;
+fn encapsulate<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<(), Reason> {
     let segments = frame.segments();
-    match encap::encap(frame, tx) {
+    let result = encap::encap(frame, tx);
+    match result {
         Ok(bytes) => maps::count_tx(tx.slot, segments, bytes),
-        Err(reason) => {
-            if matches!(reason.verdict(), Verdict::Drop | Verdict::Abort) {
-                maps::count_tx_error(tx.slot);
-            }
-            return Err(reason);
+        Err(reason) if matches!(reason.verdict(), Verdict::Drop | Verdict::Abort) => {
+            maps::count_tx_error(tx.slot);
         }
+        Err(_) => {}
     }
-    Ok(tx)
+    result.map(drop)
 }
 
 #[inline(always)]
@@ -111,15 +138,58 @@ fn redirect(ifindex: u32, flags: u64) -> u32 {
     unsafe { bpf_redirect(ifindex, flags) as u32 }
 }
 
+#[inline(always)]
+fn deliver(ifindex: u32, flags: u32) -> i32 {
+    redirect(ifindex, if flags & flag::INGRESS != 0 { BPF_F_INGRESS.into() } else { 0 }) as i32
+}
+
+/// Gives a frame to the slow path, as it came.
+#[inline(always)]
+fn tc_slow(ctx: &TcContext, mut frame: TcFrame, reason: Reason, tx: &TxSession, ifindex: u32) -> i32 {
+    if tx.slow_ifindex == frame.ifindex() {
+        return tc_verdict(ctx, &frame, reason, ifindex);
+    }
+    if tx.slow_ifindex == 0 && !frame.is_settled() {
+        // User space sends packets as they are: it can neither split them nor finish their checksums.
+        return tc_verdict(ctx, &frame, Reason::GsoTx, ifindex);
+    }
+    match hand_over(&mut frame, tx) {
+        Ok(action) => {
+            // What came from the session's own device meets tc_encap there again, and is counted then.
+            if tx.slow_ifindex != ifindex {
+                leave(ctx, frame.ifindex(), reason);
+            }
+            action
+        }
+        Err(failure) => {
+            maps::count_tx_error(tx.slot);
+            tc_verdict(ctx, &frame, failure, ifindex)
+        }
+    }
+}
+
+/// To the kernel's driver or user space, a port's tag off.
+#[inline(always)]
+fn hand_over(frame: &mut TcFrame, tx: &TxSession) -> Result<i32, Reason> {
+    if tx.has(flag::RETAG) {
+        frame.pop_tag()?;
+    }
+    if tx.slow_ifindex != 0 {
+        return Ok(redirect(tx.slow_ifindex, 0) as i32);
+    }
+    frame.to_user_space(tx.slot)?;
+    Ok(TC_ACT_SHOT) // not TC_ACT_STOLEN, which TCX takes for TC_ACT_UNSPEC
+}
+
 /// What XDP passes on, TC behind it sees again and counts; so it is not counted here.
 #[inline(always)]
 fn xdp_verdict(ctx: &XdpContext, reason: Reason) -> u32 {
     let verdict = reason.verdict();
-    if verdict != Verdict::Pass || reason == Reason::ToTc {
+    if !matches!(verdict, Verdict::Pass | Verdict::Slow) || reason == Reason::ToTc {
         leave(ctx, ctx.ingress_ifindex() as u32, reason);
     }
     match verdict {
-        Verdict::Pass => xdp_action::XDP_PASS,
+        Verdict::Pass | Verdict::Slow => xdp_action::XDP_PASS,
         Verdict::Drop => xdp_action::XDP_DROP,
         // XDP sees no super-packets.
         Verdict::Split | Verdict::Abort => xdp_action::XDP_ABORTED,
@@ -130,8 +200,9 @@ fn xdp_verdict(ctx: &XdpContext, reason: Reason) -> u32 {
 fn tc_verdict(ctx: &TcContext, frame: &TcFrame, reason: Reason, mark: u32) -> i32 {
     leave(ctx, frame.ifindex(), reason);
     match reason.verdict() {
-        // Not TC_ACT_OK, which would end the chain: other programs and filters must see the packet too.
-        Verdict::Pass => TC_ACT_UNSPEC,
+        // Not TC_ACT_OK, which would end the chain: other programs and filters must see the packet too. The driver that
+        // is the slow path is behind them.
+        Verdict::Pass | Verdict::Slow => TC_ACT_UNSPEC,
         Verdict::Split => {
             frame.set_mark(mark);
             redirect(maps::split_ifindex(), 0) as i32

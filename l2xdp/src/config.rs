@@ -2,9 +2,11 @@
 //!
 //! [`Config::parse`] reads top-down: TOML → `section` (a table that knows the place of each value) → `tunnel`
 //! and `session` (one function per table) → the types below. `value`, `address` and `interface` decide what a
-//! single value may be, `claims` what two of them may not have in common, and `keys` lists what there is.
-//! All problems of a file are found in one go, so serde, which ends at the first, has no part in it; see
-//! [`ConfigError`].
+//! single value may be, `word` the words of choices, `claims` what two values may not have in common, and `keys`
+//! lists what there is. All problems of a file are found in one go, so serde, which ends at the first, has no
+//! part in it; see [`ConfigError`].
+//!
+//! [`render`] is the way back, from values to TOML.
 //!
 //! `docs/configuration.md` is the user's description of the same, and a test keeps its tables in step.
 
@@ -13,14 +15,18 @@ mod claims;
 mod error;
 mod interface;
 mod keys;
+mod render;
 mod section;
 mod session;
 #[cfg(test)]
 mod tests;
 mod tunnel;
 mod value;
+mod word;
 
 pub use error::{ConfigError, Position, Problem};
+pub use render::render;
+pub use word::Word;
 
 use claims::Claims;
 use error::{Problems, Reported};
@@ -29,6 +35,7 @@ use section::Section;
 use std::net::IpAddr;
 use std::path::Path;
 use toml::de::DeTable;
+use word::word;
 
 /// A configuration file in which nothing is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,15 +81,15 @@ pub struct Tunnel {
     pub udp_sport: u16,
     /// The peer's UDP port (`udp_dport`); 0 over IP.
     pub udp_dport: u16,
-    /// Who has the tunnel, and its sessions.
+    /// Who has the tunnel, and its sessions (`backend`, here or at the top of the file).
     pub backend: Backend,
-    /// What carries its messages.
+    /// What carries its messages (`encap`).
     pub encap: Encap,
     /// Send outer UDP checksums (`udp_csum` for IPv4, `udp6_csum_tx` for IPv6).
     pub checksum: bool,
     /// Over IPv6, accept messages without a UDP checksum (`udp6_csum_rx` off).
     pub zero_csum6_rx: bool,
-    /// Outer TTL or hop limit; `None`: the kernel's default for the outer IP version.
+    /// Outer TTL or hop limit (`ttl`); `None`: the kernel's default for the outer IP version.
     pub ttl: Option<u8>,
     /// The sessions, in the order of the file; possibly none, as with `ip l2tp`.
     pub sessions: Vec<Session>,
@@ -106,7 +113,7 @@ pub struct Session {
 /// Our end of a pseudowire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attach {
-    /// A network device that is made for the session (`ip l2tp`'s `name`).
+    /// A network device that is made for the session (`netdev`, `name` or `ifname`).
     Netdev {
         /// Its name, which no other interface of the file has; `None`: the first free of `l2tpeth0`, `l2tpeth1`, ….
         name: Option<String>,
@@ -156,12 +163,14 @@ fn read_document(text: &str, problems: &Problems) -> Result<Config, Reported> {
         return Err(reported);
     }
     let root = Section::new(&keys::ROOT, document.get_ref(), document.span().start, problems);
+    let backend = root.with_default("backend", Backend::Auto, word);
     let sections = root.tables(&keys::TUNNEL)?;
     if sections.is_empty() {
         return Err(root.missing("tunnel"));
     }
     let mut claims = Claims::default();
     // Every tunnel is read before the first failed one ends it.
-    let tunnels: Vec<_> = sections.iter().map(|section| tunnel::read(section, &mut claims)).collect();
+    let tunnels: Vec<_> =
+        sections.iter().map(|section| tunnel::read(section, backend, &mut claims)).collect();
     Ok(Config { tunnels: tunnels.into_iter().collect::<Result<_, _>>()? })
 }

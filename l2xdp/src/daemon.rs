@@ -1,16 +1,20 @@
-//! `l2xdp run`: from start to signal.
+//! `l2xdp run` and `l2xdp accelerate`: from start to signal.
 
 use crate::config::Config;
-use crate::gateway::{Gateway, Options};
+use crate::control::{self, Answer, Client, Question};
+use crate::gateway::{Gateway, Options, Source};
+use crate::l2tp::L2tp;
+use crate::observe::Observer;
 use crate::status::status;
-use crate::{control, privileges};
-use anyhow::{Context, Result};
-use futures_util::StreamExt;
-use log::{debug, info, warn};
+use crate::{netlink, privileges};
+use anyhow::Result;
+use futures_util::{Stream, StreamExt, stream};
+use log::{error, info};
 use rtnetlink::MulticastGroup;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// Changes to follow.
 const GROUPS: [MulticastGroup; 8] = [
@@ -27,57 +31,95 @@ const GROUPS: [MulticastGroup; 8] = [
 /// Changes come in bursts: this long we gather them.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// How long a client of the control socket may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// Not everything is announced (a veth's other end, an MTU in a route exception): this often we look anyway.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Runs a configuration until SIGTERM, SIGINT or SIGHUP.
+/// Runs until SIGTERM or SIGINT, or until it is told to [detach](Question::Detach). At SIGHUP it reads the configuration
+/// anew, if it came from a `file`.
 ///
 /// # Errors
 /// What kept it from starting; everything is undone then.
-pub async fn run(config: Config, options: Options) -> Result<()> {
+pub async fn run(source: Source, file: Option<PathBuf>, options: Options) -> Result<()> {
     privileges::check()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let listener = control::listen()?;
-    let (connection, netlink, mut changes) =
-        rtnetlink::new_multicast_connection(&GROUPS).context("can't open rtnetlink")?;
-    tokio::spawn(connection);
-    let (connection, netdev, _) = genetlink::new_connection().context("can't open generic netlink")?;
-    tokio::spawn(connection);
+    let mut clients = control::listen()?;
+    let (_, mut changes) = netlink::open_rtnetlink(&GROUPS)?;
+    let observer = Observer::open(source.wants_l2tp()).await?;
+    let mut l2tp_changes = l2tp_changes(observer.l2tp.as_ref()).await?;
 
-    let mut gateway = Gateway::start(config, options, netlink, netdev).await?;
+    let mut gateway = Gateway::start(source, options, observer).await?;
     info!("ready");
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut detached = None;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => break,
+            _ = hangup.recv() => match &file {
+                Some(file) => reload(&mut gateway, file).await,
+                None => info!("nothing to read anew"),
+            },
             _ = look.tick() => gateway.follow().await,
             Some(_) = changes.next() => {
                 sleep(SETTLE).await;
                 while changes.try_recv().is_ok() {}
                 gateway.follow().await;
             }
-            Ok((client, _)) = listener.accept() => {
-                match status(&gateway) {
-                    // Beside the loop, which a client that does not listen must not hold up.
-                    Ok(status) => _ = tokio::spawn(async move {
-                        if let Ok(Err(error)) = timeout(PATIENCE, control::answer(client, &status)).await {
-                            debug!("{error:#}");
-                        }
-                    }),
-                    Err(error) => warn!("{error:#}"),
+            Some(()) = l2tp_changes.next() => {
+                sleep(SETTLE).await;
+                gateway.follow().await;
+            }
+            Some(client) = clients.recv() => {
+                if let Some(done) = answer(&mut gateway, client).await {
+                    detached = Some(done);
+                    break;
                 }
             }
         }
     }
     info!("stopping");
     gateway.stop().await;
+    if let Some((client, done)) = detached {
+        client.answer(Answer::Detached(done)).await;
+    }
     Ok(())
+}
+
+async fn l2tp_changes(l2tp: Option<&L2tp>) -> Result<impl Stream<Item = ()> + Unpin + use<>> {
+    Ok(match l2tp {
+        Some(l2tp) => l2tp.changes().await?.left_stream(),
+        None => stream::pending().right_stream(),
+    })
+}
+
+/// Answers a client, unless it is to wait for the end, with these words.
+async fn answer(gateway: &mut Gateway, client: Client) -> Option<(Client, String)> {
+    let answer = match client.question {
+        Question::Show => {
+            gateway.follow().await;
+            status(gateway).map(Answer::Status)
+        }
+        Question::Detach => match gateway.give_back() {
+            Ok(done) => return Some((client, done)),
+            Err(refused) => Err(refused),
+        },
+    };
+    let answer = answer.unwrap_or_else(|error| Answer::Refused(format!("{error:#}")));
+    // Beside the loop, which a client that does not listen must not hold up.
+    tokio::spawn(client.answer(answer));
+    None
+}
+
+async fn reload(gateway: &mut Gateway, file: &std::path::Path) {
+    let result = match Config::load(file) {
+        Ok(config) => gateway.reload(config).await,
+        Err(problems) => Err(problems.into()),
+    };
+    match result {
+        Ok(()) => info!("reloaded {}", file.display()),
+        Err(error) => error!("{error:#}; the configuration as it was runs on"),
+    }
 }

@@ -2,11 +2,12 @@
 
 use crate::sys;
 use anyhow::{Context, Result, anyhow};
-use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray};
+use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, PerCpuValues, PerfEventArray};
 use aya::programs::{Program, SchedClassifier, Xdp};
+use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader, Pod};
 use l2xdp_common::counters::SessionCounters;
-use l2xdp_common::{AttachKey, Reason, RxSession, TxSession};
+use l2xdp_common::{AttachKey, Delivery, Reason, RxSession, TxSession};
 use std::io;
 
 /// The compiled programs.
@@ -25,15 +26,23 @@ pub enum ProgramName {
     TcDecap,
     /// TC on the splitter's far end.
     TcSplit,
+    /// TC on a device that frames come in on only to be handed on.
+    TcDeliver,
 }
 
 impl ProgramName {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::XdpEncap, Self::XdpDecap, Self::TcEncap, Self::TcDecap, Self::TcSplit];
+    pub const ALL: [Self; 6] =
+        [Self::XdpEncap, Self::XdpDecap, Self::TcEncap, Self::TcDecap, Self::TcSplit, Self::TcDeliver];
 
     /// Does it receive?
     pub const fn decapsulates(self) -> bool {
         matches!(self, Self::XdpDecap | Self::TcDecap)
+    }
+
+    /// Does it see packets only that another of our programs has sent on?
+    pub const fn is_inner(self) -> bool {
+        matches!(self, Self::TcSplit | Self::TcDeliver)
     }
 
     /// As the kernel shows it.
@@ -44,6 +53,7 @@ impl ProgramName {
             Self::TcEncap => "tc_encap",
             Self::TcDecap => "tc_decap",
             Self::TcSplit => "tc_split",
+            Self::TcDeliver => "tc_deliver",
         }
     }
 }
@@ -71,8 +81,10 @@ pub struct Datapath {
     tx: BpfHashMap<MapData, Plain<AttachKey>, Plain<TxSession>>,
     rx: BpfHashMap<MapData, [u8; 4], Plain<RxSession>>,
     ports: BpfHashMap<MapData, [u8; 2], u8>,
+    deliveries: BpfHashMap<MapData, u32, Plain<Delivery>>,
     counters: PerCpuArray<MapData, Plain<SessionCounters>>,
     reasons: PerCpuArray<MapData, u64>,
+    room: u32,
 }
 
 impl Datapath {
@@ -86,6 +98,7 @@ impl Datapath {
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("TX_SESSIONS", limits.sessions.max(1))
             .map_max_entries("RX_SESSIONS", limits.sessions.max(1))
+            .map_max_entries("DELIVERIES", limits.sessions.max(1))
             .map_max_entries("COUNTERS", limits.sessions.max(1))
             .map_max_entries("TUNNEL_PORTS", limits.ports.max(1))
             .override_global("SPLIT_IFINDEX", &split_ifindex, true)
@@ -106,8 +119,10 @@ impl Datapath {
             tx: BpfHashMap::try_from(take("TX_SESSIONS")?)?,
             rx: BpfHashMap::try_from(take("RX_SESSIONS")?)?,
             ports: BpfHashMap::try_from(take("TUNNEL_PORTS")?)?,
+            deliveries: BpfHashMap::try_from(take("DELIVERIES")?)?,
             counters: PerCpuArray::try_from(take("COUNTERS")?)?,
             reasons: PerCpuArray::try_from(take("REASONS")?)?,
+            room: limits.sessions,
             ebpf,
         })
     }
@@ -177,6 +192,57 @@ impl Datapath {
     /// The kernel's, a full map among them.
     pub fn add_port(&mut self, port: u16) -> Result<()> {
         self.ports.insert(port.to_be_bytes(), 1, 0).with_context(|| format!("map TUNNEL_PORTS: port {port}"))
+    }
+
+    /// Makes a UDP port one of our tunnels no more.
+    ///
+    /// # Errors
+    /// The kernel's; none if it was not one anyway.
+    pub fn remove_port(&mut self, port: u16) -> Result<()> {
+        gone(self.ports.remove(&port.to_be_bytes())).with_context(|| format!("map TUNNEL_PORTS: port {port}"))
+    }
+
+    /// Sets where [`ProgramName::TcDeliver`] hands on what comes in on a device.
+    ///
+    /// # Errors
+    /// The kernel's, a full map among them.
+    pub fn set_delivery(&mut self, ifindex: u32, delivery: &Delivery) -> Result<()> {
+        let result = self.deliveries.insert(ifindex, Plain(*delivery), 0);
+        result.with_context(|| format!("map DELIVERIES: {}", sys::interface_name(ifindex)))
+    }
+
+    /// Hands on what comes in on a device no more.
+    ///
+    /// # Errors
+    /// The kernel's; none if it was not handed on anyway.
+    pub fn remove_delivery(&mut self, ifindex: u32) -> Result<()> {
+        let result = self.deliveries.remove(&ifindex);
+        gone(result).with_context(|| format!("map DELIVERIES: {}", sys::interface_name(ifindex)))
+    }
+
+    /// The frames that user space is to send: each a [`SlowFrame`](l2xdp_common::SlowFrame), then its bytes. Until all
+    /// CPUs' queues are opened, frames are dropped as [`Reason::SlowFull`].
+    ///
+    /// # Errors
+    /// If they were taken before.
+    pub fn take_slow_path(&mut self) -> Result<PerfEventArray<MapData>> {
+        let map = self.ebpf.take_map("SLOW_PATH").context("map SLOW_PATH: was taken before")?;
+        Ok(PerfEventArray::try_from(map)?)
+    }
+
+    /// How many sessions there is room for.
+    pub const fn room(&self) -> u32 {
+        self.room
+    }
+
+    /// Has the counters of a slot begin again.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn clear_counters(&mut self, slot: u32) -> Result<()> {
+        let zeros = vec![Plain(SessionCounters::default()); nr_cpus().map_err(|(_, error)| error)?];
+        let result = self.counters.set(slot, PerCpuValues::try_from(zeros)?, 0);
+        result.with_context(|| format!("map COUNTERS: slot {slot}"))
     }
 
     /// A session's counters, all CPUs together.

@@ -1,8 +1,9 @@
 //! Pseudowire devices: a veth whose one end users see and whose other, hidden end stands for the wire.
 
-use crate::observe::Link;
-use crate::sys;
-use anyhow::{Context, Result};
+use crate::observe::{self, Link};
+use crate::reconcile::{Device, Settings};
+use crate::{netlink, sys};
+use anyhow::{Context, Result, bail};
 use netlink_packet_route::link::LinkAttribute;
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourExtFlags, NeighbourState};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth};
@@ -14,29 +15,55 @@ const ALIAS: &str = "l2xdp ";
 /// What marks a neighbour as ours, for the same reason (`NDA_PROTOCOL`): L2TP's IP protocol number.
 pub const PROTOCOL: u8 = 115;
 const SESSION: &str = "session ";
+const DELIVER: &str = "delivery to session ";
 const WIRE: &str = "l2xw";
+const DELIVERY: &str = "l2xd";
+const KERNEL: &str = "l2xk";
+/// The kernel's own pattern for the devices of sessions.
+const ANY_NAME: &str = "l2tpeth%d";
 
 /// The name of the hidden end: unique, as session ids are, and short enough for any of them.
 pub fn wire_name(session_id: u32) -> String {
     format!("{WIRE}{session_id}")
 }
 
-/// Did a run of l2xdp make this device?
+/// The name of the end of such a pair from which a kernel session's frames are delivered into its own device.
+pub fn delivery_name(session_id: u32) -> String {
+    format!("{DELIVERY}{session_id}")
+}
+
+/// The name of the kernel's device of a session of a port, which nobody uses.
+pub fn kernel_name(session_id: u32) -> String {
+    format!("{KERNEL}{session_id}")
+}
+
+fn purpose(link: &Link) -> Option<&str> {
+    link.alias.as_ref()?.strip_prefix(ALIAS)
+}
+
+/// The session that a run of l2xdp made this device for: a pseudowire's device of its own or of the kernel's.
+pub fn session_of(link: &Link) -> Option<u32> {
+    purpose(link)?.strip_prefix(SESSION)?.parse().ok()
+}
+
+/// Is it the device of this standalone session that users see, whatever it is called by now?
+pub fn is_netdev_of(link: &Link, session_id: u32) -> bool {
+    link.veth && session_of(link) == Some(session_id) && link.name != wire_name(session_id)
+}
+
+/// Did a run of l2xdp make this device? The kernel's own are another matter.
 pub fn is_ours(link: &Link) -> bool {
-    let purpose = link.alias.as_ref().and_then(|alias| alias.strip_prefix(ALIAS));
-    let session = |purpose: &str| purpose.strip_prefix(SESSION).is_some_and(|id| id.parse::<u32>().is_ok());
-    link.veth && purpose.is_some_and(|purpose| session(purpose) || purpose == Pair::SPLITTER.purpose)
+    let delivery = |purpose: &str| purpose.strip_prefix(DELIVER).is_some_and(|id| id.parse::<u32>().is_ok());
+    let ours = |purpose: &str| delivery(purpose) || purpose == Pair::SPLITTER.purpose;
+    link.veth && (session_of(link).is_some() || purpose(link).is_some_and(ours))
 }
 
 /// Is this name one that l2xdp gives to devices of its own?
 pub fn is_reserved(name: &str) -> bool {
-    let wire = |name: &str| name.strip_prefix(WIRE).is_some_and(|id| id.parse::<u32>().is_ok());
-    wire(name) || [Pair::SPLITTER.name, Pair::SPLITTER.wire].contains(&name)
-}
-
-/// What the pair of a session is for.
-pub fn purpose(session_id: u32) -> String {
-    format!("{SESSION}{session_id}")
+    let numbered =
+        |prefix: &str| name.strip_prefix(prefix).is_some_and(|id| id.parse::<u32>().is_ok());
+    [WIRE, DELIVERY, KERNEL].into_iter().any(numbered)
+        || [Pair::SPLITTER.name, Pair::SPLITTER.wire].contains(&name)
 }
 
 /// A veth to be made.
@@ -52,8 +79,10 @@ pub struct Pair<'a> {
     pub mtu: u32,
     /// Super-packets are split and checksums finished on the way to the hidden end.
     pub split: bool,
-    /// The index of the bridge it becomes a port of.
-    pub bridge: Option<u32>,
+    /// Nobody uses the one end either.
+    pub silent: bool,
+    /// The bridge it becomes a port of.
+    pub bridge: Option<&'a str>,
 }
 
 impl Pair<'static> {
@@ -64,8 +93,75 @@ impl Pair<'static> {
         purpose: "splitter of super-packets",
         mtu: MAX_MTU,
         split: true,
+        silent: true,
         bridge: None,
     };
+}
+
+/// Makes the device of a standalone session.
+///
+/// # Errors
+/// As [`create`].
+pub async fn create_netdev(handle: &Handle, device: &Device) -> Result<()> {
+    let (id, settings) = (device.session_id, &device.settings);
+    let pair = Pair {
+        name: device.name.as_deref().unwrap_or(ANY_NAME),
+        wire: &wire_name(id),
+        purpose: &format!("{SESSION}{id}"),
+        mtu: settings.mtu.unwrap_or(MAX_MTU),
+        split: false,
+        silent: settings.silent,
+        bridge: settings.bridge.as_deref(),
+    };
+    create(handle, &pair).await
+}
+
+/// Makes the pair of devices by which a kernel session's frames come from XDP. They may be of any length there, as what
+/// the kernel delivers.
+///
+/// # Errors
+/// As [`create`].
+pub async fn create_delivery(handle: &Handle, session_id: u32) -> Result<()> {
+    let pair = Pair {
+        name: &delivery_name(session_id),
+        wire: &wire_name(session_id),
+        purpose: &format!("{DELIVER}{session_id}"),
+        mtu: MAX_MTU,
+        split: false,
+        silent: true,
+        bridge: None,
+    };
+    create(handle, &pair).await
+}
+
+/// Sets the device of a session of ours up: marks it, and brings it up.
+///
+/// # Errors
+/// What the kernel refused, or a bridge that is none.
+pub async fn set_up(handle: &Handle, session_id: u32, name: &str, settings: &Settings) -> Result<()> {
+    if settings.silent {
+        silence(name)?;
+    }
+    let mut message = LinkUnspec::new_with_name(name).alias(format!("{ALIAS}{SESSION}{session_id}"));
+    if let Some(mtu) = settings.mtu {
+        message = message.mtu(mtu);
+    }
+    message = message.controller(match &settings.bridge {
+        Some(bridge) => bridge_index(handle, bridge).await?,
+        None => 0,
+    });
+    set(handle, name, message.up()).await
+}
+
+async fn bridge_index(handle: &Handle, name: &str) -> Result<u32> {
+    let links = observe::links(handle).await?;
+    let Some(link) = links.values().find(|link| link.name == name) else {
+        bail!("bridge = \"{name}\": there is no such interface; see ip link, or make it: ip link add {name} type bridge")
+    };
+    if !link.bridge {
+        bail!("bridge = \"{name}\" is not a bridge; name one, or make one: ip link add NAME type bridge");
+    }
+    Ok(link.ifindex)
 }
 
 /// Makes the two devices, and brings them up.
@@ -73,22 +169,37 @@ impl Pair<'static> {
 /// # Errors
 /// What the kernel refused. A half-made pair is removed.
 pub async fn create(handle: &Handle, pair: &Pair<'_>) -> Result<()> {
-    handle.link().add(LinkVeth::new(pair.name, pair.wire).build()).execute().await.with_context(|| {
-        format!("netdev {0}: can't create it and {1}; see ip link show {1}", pair.name, pair.wire)
-    })?;
+    netlink::words(handle.link().add(LinkVeth::new(pair.name, pair.wire).build()).execute().await).with_context(
+        || format!("netdev {0}: can't create it and {1}; see ip link show {1}", pair.name, pair.wire),
+    )?;
     let result = configure(handle, pair).await;
     if result.is_err() {
         // The first error is the one to report.
-        let _ = delete(handle, pair.name).await;
+        let _ = delete(handle, pair.wire).await;
     }
     result
 }
 
+/// The name that the kernel gave the one end, of a pattern.
+async fn actual_name(handle: &Handle, pair: &Pair<'_>) -> Result<String> {
+    if pair.name != ANY_NAME {
+        return Ok(pair.name.to_owned());
+    }
+    let links = observe::links(handle).await?;
+    let wire = links.values().find(|link| link.name == pair.wire);
+    let other = wire.and_then(|wire| links.get(&wire.peer?));
+    other.map(|link| link.name.clone()).with_context(|| format!("{}: it has no other end", pair.wire))
+}
+
 async fn configure(handle: &Handle, pair: &Pair<'_>) -> Result<()> {
+    let name = &actual_name(handle, pair).await?;
     let alias = format!("{ALIAS}{}", pair.purpose);
     // The wire must say nothing of its own: everything it sent would arrive on the visible end.
     silence(pair.wire)?;
-    sys::enable_gro(pair.name).with_context(|| format!("netdev {}: can't turn GRO on", pair.name))?;
+    if pair.silent {
+        silence(name)?;
+    }
+    sys::enable_gro(name).with_context(|| format!("netdev {name}: can't turn GRO on"))?;
     let hidden = LinkUnspec::new_with_name(pair.wire)
         .alias(alias.clone())
         .arp(false)
@@ -96,16 +207,18 @@ async fn configure(handle: &Handle, pair: &Pair<'_>) -> Result<()> {
         .mtu(MAX_MTU)
         .up();
     set(handle, pair.wire, hidden).await?;
-    let mut visible = LinkUnspec::new_with_name(pair.name).alias(alias).mtu(pair.mtu);
+    let mut visible = LinkUnspec::new_with_name(name).alias(alias).mtu(pair.mtu);
+    if pair.silent {
+        visible = visible.arp(false).multicast(false);
+    }
     if pair.split {
-        sys::disable_tx_checksum(pair.name)
-            .with_context(|| format!("{}: can't turn offload off", pair.name))?;
+        sys::disable_tx_checksum(name).with_context(|| format!("{name}: can't turn offload off"))?;
         visible = visible.append_extra_attribute(LinkAttribute::GsoMaxSegs(1));
     }
     if let Some(bridge) = pair.bridge {
-        visible = visible.controller(bridge);
+        visible = visible.controller(bridge_index(handle, bridge).await?);
     }
-    set(handle, pair.name, visible.up()).await
+    set(handle, name, visible.up()).await
 }
 
 /// Turns IPv6 off, with all that it sends unasked.
@@ -117,15 +230,11 @@ fn silence(name: &str) -> Result<()> {
     }
 }
 
-/// The most a veth takes, in bytes.
-const MAX_MTU: u32 = 65_535;
+/// The most that a veth or the kernel's device of a session takes, in bytes.
+pub const MAX_MTU: u32 = 65_535;
 
 async fn set(handle: &Handle, name: &str, message: LinkMessageBuilder<LinkUnspec>) -> Result<()> {
-    handle
-        .link()
-        .set(message.build())
-        .execute()
-        .await
+    netlink::words(handle.link().set(message.build()).execute().await)
         .with_context(|| format!("netdev {name}: can't set it up"))
 }
 
@@ -135,11 +244,7 @@ async fn set(handle: &Handle, name: &str, message: LinkMessageBuilder<LinkUnspec
 /// The kernel's.
 pub async fn set_mtu(handle: &Handle, ifindex: u32, mtu: u32) -> Result<()> {
     let message = LinkUnspec::new_with_index(ifindex).mtu(mtu).build();
-    handle
-        .link()
-        .set(message)
-        .execute()
-        .await
+    netlink::words(handle.link().set(message).execute().await)
         .with_context(|| format!("{}: can't set MTU {mtu}", sys::interface_name(ifindex)))
 }
 
@@ -149,7 +254,8 @@ pub async fn set_mtu(handle: &Handle, ifindex: u32, mtu: u32) -> Result<()> {
 /// The kernel's.
 pub async fn delete(handle: &Handle, name: &str) -> Result<()> {
     let message = LinkUnspec::new_with_name(name).build();
-    handle.link().del_with_message(message).execute().await.with_context(|| format!("can't delete {name}"))
+    netlink::words(handle.link().del_with_message(message).execute().await)
+        .with_context(|| format!("can't delete {name}"))
 }
 
 /// Has the kernel resolve a next hop and keep it resolved by itself (`ip neigh … managed`).
@@ -162,9 +268,7 @@ pub async fn manage_neighbour(handle: &Handle, ifindex: u32, address: IpAddr) ->
         NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed),
         NeighbourAttribute::Protocol(PROTOCOL.into()),
     ]);
-    request
-        .execute()
-        .await
+    netlink::words(request.execute().await)
         .with_context(|| format!("neighbour {address} on {}", sys::interface_name(ifindex)))
 }
 
@@ -175,10 +279,6 @@ pub async fn manage_neighbour(handle: &Handle, ifindex: u32, address: IpAddr) ->
 pub async fn forget_neighbour(handle: &Handle, ifindex: u32, address: IpAddr) -> Result<()> {
     let mut request = handle.neighbours().add(ifindex, address);
     let message = request.message_mut().clone();
-    handle
-        .neighbours()
-        .del(message)
-        .execute()
-        .await
+    netlink::words(handle.neighbours().del(message).execute().await)
         .with_context(|| format!("neighbour {address} on {}", sys::interface_name(ifindex)))
 }

@@ -6,11 +6,12 @@ use crate::config::Config;
 use crate::datapath::{Datapath, Limits, ProgramName};
 use crate::devices::{self, Pair};
 use crate::gateway;
+use crate::l2tp::{self, L2tp};
 use crate::observe::{self, Link};
 use crate::plan::{self, Hook, Place};
+use crate::netlink::{self, open_rtnetlink};
 use crate::{privileges, sys, xdp_features};
 use anyhow::{Context, Result, bail};
-use rtnetlink::Handle;
 use std::fmt::Display;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
@@ -53,7 +54,7 @@ impl Doctor {
 
     /// What a configuration would do here.
     async fn configuration(&mut self, config: &Config) -> Result<()> {
-        let netlink = open_netlink()?;
+        let (netlink, _) = open_rtnetlink(&[])?;
         let links = observe::links(&netlink).await?;
         for name in gateway::needed_devices(config) {
             let found = links.values().find(|link| link.name == name);
@@ -77,7 +78,7 @@ impl Doctor {
             "eBPF programs",
             loaded.as_ref().map(|_| "load").map_err(|error| anyhow::anyhow!("{error:#}")),
         );
-        let netlink = open_netlink()?;
+        let (netlink, _) = open_rtnetlink(&[])?;
         // XDP wants the other end's frames to fit a page.
         let made = devices::create(&netlink, &Pair { mtu: 1500, ..Pair::SPLITTER }).await;
         self.report("veth", made.as_ref().map(|()| "with GRO").map_err(|error| anyhow::anyhow!("{error:#}")));
@@ -96,8 +97,15 @@ impl Doctor {
             let attached = attach::attach(&mut datapath, &hook, link);
             self.report(what, attached.map(|attached| way(&attached)).map_err(|refused| refused.error));
         }
-        let (connection, mut netdev, _) = genetlink::new_connection()?;
-        tokio::spawn(connection);
+        let mut netdev = netlink::open_genetlink()?;
+        self.report(
+            "kernel's L2TP",
+            L2tp::open().await.map(|l2tp| match l2tp {
+                Some(_) => "yes",
+                None => "no (modprobe l2tp_eth): backend standalone alone, and nothing to accelerate",
+            }),
+        );
+        self.report("l2spec_type of the kernel's sessions", Ok(l2spec_source()));
         let says = xdp_features::has_xmit(&mut netdev, link.ifindex).await?.is_some();
         self.report(
             "devices say whether XDP can send to them",
@@ -110,10 +118,13 @@ impl Doctor {
     }
 }
 
-fn open_netlink() -> Result<Handle> {
-    let (connection, netlink, _) = rtnetlink::new_connection().context("can't open rtnetlink")?;
-    tokio::spawn(connection);
-    Ok(netlink)
+/// Generic netlink does not tell it.
+fn l2spec_source() -> &'static str {
+    if l2tp::has_debugfs() {
+        "from debugfs"
+    } else {
+        "from the MTUs of their devices (no debugfs with l2tp_debugfs): l2xdp can't tell it once they are changed"
+    }
 }
 
 fn way(attached: &Attached) -> &'static str {

@@ -1,26 +1,31 @@
 //! A running gateway: it makes what the [plan] says so, and undoes it at the end.
 
 mod carry_out;
+mod kernel;
 mod set_up;
 
+use crate::adopt::{self, Kept};
 use crate::attach::{self, Attached};
-use crate::config::Config;
+use crate::config::{Backend, Config, Encap};
 use crate::datapath::Datapath;
 use crate::devices::{self, Pair};
-use crate::observe::{self, Link, Observed};
-use crate::plan::{self, Hook, Plan, XdpMode};
-use crate::sockets::Sockets;
-use crate::{sys, xdp_features};
-use anyhow::Result;
-use genetlink::GenetlinkHandle;
+use crate::observe::{Observed, Observer};
+use crate::plan::{self, Hook, Plan, Wish, XdpMode};
+use crate::reconcile::{self, Desired, Made, Step};
+use crate::slots::Slots;
+use crate::slow_path::SlowPath;
+use crate::sys;
+use anyhow::{Result, bail};
+use kernel::Kernel;
 use log::warn;
-use rtnetlink::Handle;
 pub use set_up::needed_devices;
 use set_up::{load, remove_leftovers};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem::take;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
+use tokio::time::sleep;
 
 /// How a configuration is to be run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
@@ -33,16 +38,47 @@ pub struct Options {
     pub trace: bool,
 }
 
+/// What is to be run.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A configuration.
+    File(Config),
+    /// Sessions of the kernel's that somebody else has made, and takes care of.
+    Kernel {
+        /// Of these tunnels; of all, if there is none.
+        tunnels: BTreeSet<u32>,
+        /// The devices that messages come in on; none: those of the routes to the peers.
+        wan: Vec<String>,
+    },
+}
+
+impl Source {
+    /// Is the kernel's L2TP to be used, if there is one?
+    pub fn wants_l2tp(&self) -> bool {
+        match self {
+            Self::File(config) => config.tunnels.iter().any(|tunnel| tunnel.backend != Backend::Standalone),
+            Self::Kernel { .. } => true,
+        }
+    }
+}
+
+/// How long packets may be under way between two of our programs: in the queues of a veth and of its softirq.
+const UNDER_WAY: Duration = Duration::from_millis(20);
+
 /// All that a run of l2xdp has set up.
 pub struct Gateway {
+    source: Source,
+    /// What the data path is to hold, backends settled.
     pub(crate) config: Config,
+    /// Sessions of the kernel's that the fast path can't have.
+    pub(crate) kept: Vec<Kept>,
     mode: XdpMode,
-    netlink: Handle,
-    netdev: GenetlinkHandle,
+    observer: Observer,
     pub(crate) datapath: Datapath,
-    pub(crate) sockets: Sockets,
-    /// The hidden ends of the devices made by us: names that nobody changes.
-    devices: Vec<String>,
+    pub(crate) slow_path: SlowPath,
+    /// Tunnels, sessions and devices made by us.
+    pub(crate) made: Made,
+    pub(crate) slots: Slots,
     /// Programs attached by us. `None`: the device can't.
     pub(crate) hooks: BTreeMap<Hook, Option<Attached>>,
     /// Devices whose clsact qdisc was added by us.
@@ -66,30 +102,40 @@ impl Gateway {
     /// # Errors
     /// What failed, where, and the mend.
     pub async fn start(
-        config: Config,
+        source: Source,
         options: Options,
-        netlink: Handle,
-        netdev: GenetlinkHandle,
+        observer: Observer,
     ) -> Result<Self> {
-        remove_leftovers(&netlink).await?;
-        devices::create(&netlink, &Pair::SPLITTER).await?;
-        let loaded = match load(&config, &netlink, options.trace).await {
+        let config = match &source {
+            Source::File(config) => settle(config.clone(), observer.l2tp.is_some())?,
+            Source::Kernel { .. } if observer.l2tp.is_none() => bail!(
+                "this kernel has no L2TP, so there is nothing to accelerate: modprobe l2tp_eth, or l2xdp run with a \
+                 configuration"
+            ),
+            Source::Kernel { .. } => Config { tunnels: Vec::new() },
+        };
+        let netlink = &observer.netlink;
+        remove_leftovers(netlink).await?;
+        devices::create(netlink, &Pair::SPLITTER).await?;
+        let loaded = match load(&config, netlink, options.trace).await {
             Ok(loaded) => loaded,
             Err(error) => {
-                if let Err(error) = devices::delete(&netlink, Pair::SPLITTER.wire).await {
+                if let Err(error) = devices::delete(netlink, Pair::SPLITTER.wire).await {
                     warn!("{error:#}");
                 }
                 return Err(error);
             }
         };
         let mut gateway = Self {
-            config,
+            source,
+            config: Config { tunnels: Vec::new() },
+            kept: Vec::new(),
             mode: options.xdp_mode,
-            netlink,
-            netdev,
+            observer,
+            slots: Slots::new(loaded.0.room()),
             datapath: loaded.0,
-            sockets: loaded.1,
-            devices: vec![Pair::SPLITTER.wire.to_owned()],
+            slow_path: loaded.1,
+            made: Made::default(),
             hooks: BTreeMap::new(),
             clsact: BTreeSet::new(),
             promiscuous: BTreeMap::new(),
@@ -100,7 +146,7 @@ impl Gateway {
             said: HashSet::new(),
             saying: HashSet::new(),
         };
-        match gateway.set_up().await {
+        match gateway.set_up(config).await {
             Ok(()) => Ok(gateway),
             Err(error) => {
                 gateway.stop().await;
@@ -111,40 +157,109 @@ impl Gateway {
 
     /// Follows the kernel: looks again, plans again, carries out what is new. Trouble is logged, and the rest goes on.
     pub async fn follow(&mut self) {
-        let result = match self.observe().await {
-            Ok(()) => self.carry_out().await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = result {
+        if let Err(error) = self.turn().await {
             self.say(format!("{error:#}"));
         }
         self.said = take(&mut self.saying);
     }
 
-    async fn observe(&mut self) -> Result<()> {
-        let mut links = observe::links(&self.netlink).await?;
-        let neighbours = observe::neighbours(&self.netlink).await?;
-        let mut routes = HashMap::new();
-        for tunnel in &self.config.tunnels {
-            let query = plan::query(tunnel);
-            routes.insert(query, observe::route(&self.netlink, &query).await);
+    /// Runs another configuration from now on. What stays the same goes on undisturbed.
+    ///
+    /// # Errors
+    /// What is wrong with it here; the old configuration runs on.
+    pub async fn reload(&mut self, config: Config) -> Result<()> {
+        let config = settle(config, self.observer.l2tp.is_some())?;
+        self.adapt(config.clone()).await?;
+        self.source = Source::File(config);
+        self.turn().await
+    }
+
+    /// Makes the tunnels, sessions and devices of a configuration, and removes what it lacks.
+    async fn adapt(&mut self, config: Config) -> Result<()> {
+        let standalone = standalone(&config);
+        self.slow_path.bind(&standalone)?;
+        let result = self.reconcile(&config).await;
+        match result {
+            Ok(()) => self.config = config,
+            Err(_) => self.slow_path.bind(&self::standalone(&self.config))?,
         }
-        let ports = plan::ports(&self.config);
-        for link in links.values_mut().filter(|link| ports.contains(link.name.as_str())) {
-            link.rx_vlan_offload = sys::has_rx_vlan_offload(&link.name).unwrap_or(false);
+        result
+    }
+
+    async fn reconcile(&mut self, config: &Config) -> Result<()> {
+        self.observe(config).await?;
+        let desired = reconcile::desired(config, &self.observed);
+        // Every turn sees to the pairs that kernel sessions' frames come by.
+        let desired = Desired { deliveries: self.made.deliveries.clone(), ..desired };
+        let steps = reconcile::steps(&desired, &self.made, &self.observed)?;
+        let mut kernel = Kernel(&self.observer);
+        reconcile::carry_out(&mut kernel, &mut self.made, &steps).await
+    }
+
+    async fn turn(&mut self) -> Result<()> {
+        let config = self.config.clone();
+        self.observe(&config).await?;
+        if let Source::Kernel { tunnels, .. } = &self.source {
+            let adopted = adopt::adopt(&self.observed, tunnels);
+            (self.config, self.kept) = (adopted.config, adopted.kept);
         }
-        let mut observed = Observed { links, neighbours, routes, no_xdp_xmit: HashSet::new() };
-        for ifindex in plan::outputs(&self.config, &observed) {
-            let known = xdp_features::has_xmit(&mut self.netdev, ifindex).await?;
-            // Where the kernel does not say so, we know it only of our own. Told to insist, we believe it of
-            // everything but a veth, which needs NAPI at its other end.
-            let guess = |link: &Link| devices::is_ours(link) || self.mode == XdpMode::Native && !link.veth;
-            if !known.unwrap_or_else(|| observed.links.get(&ifindex).is_none_or(guess)) {
-                observed.no_xdp_xmit.insert(ifindex);
-            }
+        let deliveries = plan::deliveries(&self.config, self.mode, &self.observed);
+        self.make_deliveries(&deliveries).await?;
+        self.carry_out().await?;
+        self.remove_deliveries(&deliveries).await
+    }
+
+    async fn make_deliveries(&mut self, wanted: &BTreeSet<u32>) -> Result<()> {
+        // An administrator may have removed one.
+        let observed = &self.observed;
+        self.made.deliveries.retain(|id| observed.link(&devices::wire_name(*id)).is_some());
+        let steps: Vec<_> = wanted.difference(&self.made.deliveries).copied().map(Step::CreateDelivery).collect();
+        for step in &steps {
+            let result = self.take(step).await;
+            self.attempt(result)?;
         }
+        if !steps.is_empty() {
+            let config = self.config.clone();
+            self.observe(&config).await?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is sent that way any more.
+    async fn remove_deliveries(&mut self, wanted: &BTreeSet<u32>) -> Result<()> {
+        let steps: Vec<_> = self.made.deliveries.difference(wanted).copied().map(Step::DeleteDelivery).collect();
+        for step in &steps {
+            let result = self.take(step).await;
+            self.attempt(result)?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, step: &Step) -> Result<()> {
+        let mut kernel = Kernel(&self.observer);
+        reconcile::carry_out(&mut kernel, &mut self.made, std::slice::from_ref(step)).await
+    }
+
+    async fn observe(&mut self, config: &Config) -> Result<()> {
+        let mut observed = self.observer.look(config, self.mode, &self.observed).await?;
+        let sessions = config.tunnels.iter().flat_map(|tunnel| &tunnel.sessions);
+        let sequenced = sessions.map(|session| session.session_id).filter(|id| self.slow_path.is_sequenced(*id));
+        observed.sequenced.extend(sequenced);
         self.observed = observed;
         Ok(())
+    }
+
+    fn wish(&self) -> Wish<'_> {
+        Wish {
+            config: &self.config,
+            mode: self.mode,
+            wan: match &self.source {
+                Source::File(_) => &[],
+                Source::Kernel { wan, .. } => wan,
+            },
+            made: &self.made,
+            slots: &self.slots,
+        }
     }
 
     /// Logs a trouble, unless the last turn had it too.
@@ -155,23 +270,81 @@ impl Gateway {
         self.saying.insert(trouble);
     }
 
+    /// Ends the fast path, but leaves the kernel's tunnels and sessions as they are, those too that we have made.
+    ///
+    /// # Errors
+    /// Standalone sessions would end with it.
+    pub fn give_back(&mut self) -> Result<String> {
+        let standalone: usize = standalone(&self.config).iter().map(|tunnel| tunnel.sessions.len()).sum();
+        if standalone > 0 {
+            bail!(
+                "{standalone} sessions of this l2xdp are standalone, and would end: end it with SIGTERM if that is meant"
+            );
+        }
+        self.made.sessions.clear();
+        self.made.tunnels.clear();
+        let sessions: usize = self.config.tunnels.iter().map(|tunnel| tunnel.sessions.len()).sum();
+        Ok(format!("sessions back on the kernel's path: {sessions}"))
+    }
+
     /// Undoes everything, in reverse.
     pub async fn stop(mut self) {
+        // First the ways in; what is under way still gets through.
+        self.hooks.retain(|hook, _| hook.program.is_inner());
+        sleep(UNDER_WAY).await;
         self.hooks.clear();
         for &ifindex in self.clsact.iter().filter(|ifindex| self.observed.links.contains_key(ifindex)) {
-            if let Err(error) = attach::remove_clsact(&self.netlink, ifindex).await {
+            if let Err(error) = attach::remove_clsact(&self.observer.netlink, ifindex).await {
                 warn!("{}: can't remove clsact: {error:#}", sys::interface_name(ifindex));
             }
         }
         self.promiscuous.clear();
-        for name in take(&mut self.devices).iter().rev() {
-            // An administrator may have been quicker.
-            if let Err(error) = devices::delete(&self.netlink, name).await {
+        if let Err(error) = self.remove_all().await {
+            warn!("{error:#}");
+        }
+        // An administrator may have been quicker.
+        if let Err(error) = devices::delete(&self.observer.netlink, Pair::SPLITTER.wire).await {
+            warn!("{error:#}");
+        }
+        for (ifindex, address) in take(&mut self.next_hops) {
+            let _ = devices::forget_neighbour(&self.observer.netlink, ifindex, address).await;
+        }
+    }
+
+    async fn remove_all(&mut self) -> Result<()> {
+        let nothing = Config { tunnels: Vec::new() };
+        self.observe(&nothing).await?;
+        for step in reconcile::steps(&Desired::default(), &self.made, &self.observed)? {
+            if let Err(error) = self.take(&step).await {
                 warn!("{error:#}");
             }
         }
-        for (ifindex, address) in take(&mut self.next_hops) {
-            let _ = devices::forget_neighbour(&self.netlink, ifindex, address).await;
+        Ok(())
+    }
+}
+
+/// Replaces `auto` by what this kernel has.
+fn settle(mut config: Config, has_l2tp: bool) -> Result<Config> {
+    for tunnel in &mut config.tunnels {
+        let id = tunnel.tunnel_id;
+        match tunnel.backend {
+            Backend::Kernel if !has_l2tp => bail!(
+                "tunnel {id}: this kernel has no L2TP for backend = \"kernel\": modprobe l2tp_eth, or write \
+                 backend = \"standalone\""
+            ),
+            Backend::Auto if has_l2tp => tunnel.backend = Backend::Kernel,
+            Backend::Auto if tunnel.encap == Encap::Ip => bail!(
+                "tunnel {id}: this kernel has no L2TP, which alone carries encap = \"ip\": modprobe l2tp_eth l2tp_ip, or \
+                 write encap = \"udp\""
+            ),
+            Backend::Auto => tunnel.backend = Backend::Standalone,
+            Backend::Kernel | Backend::Standalone => {}
         }
     }
+    Ok(config)
+}
+
+fn standalone(config: &Config) -> Vec<crate::config::Tunnel> {
+    let tunnels = config.tunnels.iter().filter(|tunnel| tunnel.backend == Backend::Standalone);
+    tunnels.cloned().collect()
 }

@@ -2,8 +2,10 @@
 //! the kernel's routes, neighbours and links.
 //!
 //! [`plan`] is the heart: from the configuration and what was [observed](observe) it works out what the
-//! [data path](datapath) should hold. [`gateway`] makes it so, again and again; [`daemon`] tells it when.
+//! [data path](datapath) should hold. [`gateway`] makes it so, again and again; [`daemon`] tells it when. [`reconcile`]
+//! makes tunnels, sessions and devices, or [`adopt`] takes the kernel's [own](l2tp) as they are.
 
+pub mod adopt;
 pub mod attach;
 pub mod config;
 pub mod control;
@@ -12,13 +14,19 @@ pub mod datapath;
 pub mod devices;
 pub mod doctor;
 pub mod gateway;
+pub mod import;
+pub mod l2tp;
+pub mod netlink;
 pub mod observe;
 pub mod plan;
 pub mod privileges;
+pub mod reconcile;
 pub mod show;
-pub mod sockets;
+pub mod slots;
+pub mod slow_path;
 pub mod status;
-mod sys;
+pub mod sys;
 pub mod trace;
 pub mod underlay;
 pub mod xdp_features;
+pub mod xfrm;

@@ -3,8 +3,9 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use l2xdp::config::Config;
-use l2xdp::gateway::Options;
-use l2xdp::{control, daemon, doctor};
+use l2xdp::control::{self, Answer, Question};
+use l2xdp::gateway::{Options, Source};
+use l2xdp::{daemon, doctor, import, sys};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,19 +13,47 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
+    /// Work in this network namespace (ip netns).
+    #[arg(long, global = true, value_name = "NAME")]
+    netns: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run a configuration in the foreground, until SIGTERM, SIGINT or SIGHUP.
+    /// Run a configuration in the foreground, until SIGTERM or SIGINT; at SIGHUP read it anew.
     Run {
         /// The configuration: see docs/configuration.md.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
         #[command(flatten)]
         options: Options,
+    },
+    /// Put the kernel's own tunnels and sessions on the fast path, in the foreground, until SIGTERM, SIGINT or detach.
+    ///
+    /// Whoever made them goes on to manage them: what appears is taken up, what vanishes is let go.
+    Accelerate {
+        /// Only this tunnel's sessions; may be given several times.
+        #[arg(long = "tunnel", value_name = "ID", conflicts_with = "all")]
+        tunnels: Vec<u32>,
+        /// All tunnels' sessions, which is the default.
+        #[arg(long)]
+        all: bool,
+        /// The device that messages come in on, if it is not the one that the route to the peer leads to; may be given
+        /// several times.
+        #[arg(long, value_name = "DEV")]
+        wan: Vec<String>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Give the kernel's sessions back to the kernel's path, and end the l2xdp that runs in this network namespace.
+    Detach,
+    /// Write a configuration of the kernel's tunnels and sessions, cookies included.
+    Import {
+        /// Only this tunnel; may be given several times.
+        #[arg(long = "tunnel", value_name = "ID")]
+        tunnels: Vec<u32>,
     },
     /// Check a configuration, touching nothing.
     Check {
@@ -48,7 +77,7 @@ enum Command {
 fn main() -> ExitCode {
     let filter = env_logger::Env::default().default_filter_or("info,netlink_packet_route=error");
     env_logger::Builder::from_env(filter).format_target(false).init();
-    match run(Cli::parse().command) {
+    match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("l2xdp: {error:#}");
@@ -57,12 +86,26 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
-    match command {
-        Command::Run { config, options } => {
-            let config = Config::load(&config)?;
-            block_on(daemon::run(config, options))
+fn run(cli: Cli) -> Result<()> {
+    if let Some(name) = &cli.netns {
+        sys::enter_netns(name)?;
+    }
+    match cli.command {
+        Command::Run { config: file, options } => {
+            let config = Config::load(&file)?;
+            block_on(daemon::run(Source::File(config), Some(file), options))
         }
+        Command::Accelerate { tunnels, all: _, wan, options } => {
+            let source = Source::Kernel { tunnels: tunnels.into_iter().collect(), wan };
+            block_on(daemon::run(source, None, options))
+        }
+        Command::Detach => {
+            if let Answer::Detached(done) = control::ask(Question::Detach)? {
+                println!("{done}");
+            }
+            Ok(())
+        }
+        Command::Import { tunnels } => block_on(import::run(&tunnels.into_iter().collect())),
         Command::Check { file } => {
             let config = Config::load(&file)?;
             let sessions: usize = config.tunnels.iter().map(|tunnel| tunnel.sessions.len()).sum();
@@ -74,7 +117,7 @@ fn run(command: Command) -> Result<()> {
             block_on(doctor::run(config.as_ref()))
         }
         Command::Show { json } => {
-            let status = control::ask()?;
+            let Answer::Status(status) = control::ask(Question::Show)? else { return Ok(()) };
             if json {
                 println!("{}", serde_json::to_string_pretty(&status)?);
             } else {

@@ -1,19 +1,27 @@
 //! What the kernel says of links, neighbours and routes, in the few words the rest needs.
 
-use crate::devices;
+use crate::config::Config;
+use crate::l2tp::{KernelSession, L2tp, L2tpState};
+use crate::plan::{self, XdpMode};
+use crate::reconcile::SessionKey;
+use crate::xfrm::{self, Policies};
+use crate::{adopt, devices, netlink, sys, xdp_features};
 use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
+use genetlink::GenetlinkHandle;
 use netlink_packet_route::link::{
     InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourMessage, NeighbourState,
 };
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia,
 };
 use rtnetlink::{Handle, RouteMessageBuilder};
 use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::net::IpAddr;
 
 /// A network device.
@@ -31,12 +39,16 @@ pub struct Link {
     pub running: bool,
     /// A veth.
     pub veth: bool,
+    /// The index of a veth's other end, in whichever namespace.
+    pub peer: Option<u32>,
     /// A bridge.
     pub bridge: bool,
     /// The bridge or bond it is a port of.
     pub controller: Option<u32>,
     /// It hands tags over beside the frame (`ethtool -K … rxvlan`). Known of ports only.
     pub rx_vlan_offload: bool,
+    /// It leaves checksums to its hardware (`ethtool -k`, `tx-checksumming`). Known of veths only, which have none.
+    pub tx_checksum: bool,
     /// The id of the XDP program it runs.
     pub xdp: Option<u32>,
     /// `ip link set … alias`.
@@ -69,6 +81,8 @@ pub struct Route {
     pub mtu: Option<u32>,
     /// The address is this host's.
     pub local: bool,
+    /// The TTL or hop limit that the kernel gives packets on this way.
+    pub ttl: u8,
 }
 
 /// What to ask the routing table for one tunnel.
@@ -95,6 +109,14 @@ pub struct Observed {
     pub routes: HashMap<RouteQuery, Result<Route, String>>,
     /// Devices that frames can't be redirected to from XDP.
     pub no_xdp_xmit: HashSet<u32>,
+    /// The kernel's own tunnels and sessions.
+    pub l2tp: L2tpState,
+    /// The devices of its sessions.
+    pub kernel_devices: HashMap<SessionKey, u32>,
+    /// Standalone sessions whose peer has switched sequence numbers on.
+    pub sequenced: HashSet<u32>,
+    /// What IPsec is to be used for.
+    pub policies: Policies,
 }
 
 impl Observed {
@@ -103,10 +125,110 @@ impl Observed {
         self.links.values().find(|link| link.name == name)
     }
 
+    /// The device of a session of the kernel's.
+    ///
+    /// # Errors
+    /// There is none in sight.
+    pub fn kernel_device(&self, key: &SessionKey) -> Result<&Link, String> {
+        if let Some(link) = self.kernel_devices.get(key).and_then(|ifindex| self.links.get(ifindex)) {
+            return Ok(link);
+        }
+        let session = self.l2tp.sessions.get(key).ok_or("the kernel has no such session any more")?;
+        let name = session.ifname.as_deref().unwrap_or("?");
+        Err(format!("its device, {name} when it was made, is not in this namespace, or was renamed"))
+    }
+
     /// Can XDP send frames out of this device?
     pub fn xdp_xmit(&self, ifindex: u32) -> bool {
         !self.no_xdp_xmit.contains(&ifindex)
     }
+}
+
+/// Where the kernel is asked.
+pub struct Observer {
+    /// Links, addresses, routes, neighbours.
+    pub netlink: Handle,
+    /// Who takes frames from XDP.
+    pub netdev: GenetlinkHandle,
+    /// The kernel's L2TP, if it has one and it is wanted.
+    pub l2tp: Option<L2tp>,
+}
+
+impl Observer {
+    /// Opens the sockets, in this thread's network namespace; the kernel's L2TP only if it is wanted.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn open(wants_l2tp: bool) -> Result<Self> {
+        let l2tp = if wants_l2tp { L2tp::open().await? } else { None };
+        Ok(Self { netlink: netlink::open_rtnetlink(&[])?.0, netdev: netlink::open_genetlink()?, l2tp })
+    }
+
+    /// Takes a picture of what a configuration, or the kernel's own tunnels, have to do with. Devices of the kernel's
+    /// sessions are known by what was seen `before`, because they may be renamed.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn look(&mut self, config: &Config, mode: XdpMode, before: &Observed) -> Result<Observed> {
+        let l2tp = match &self.l2tp {
+            Some(l2tp) => l2tp.state().await?,
+            None => L2tpState::default(),
+        };
+        let mut links = links(&self.netlink).await?;
+        let ports = plan::ports(config);
+        for link in links.values_mut().filter(|link| ports.contains(link.name.as_str())) {
+            link.rx_vlan_offload = sys::has_rx_vlan_offload(&link.name).unwrap_or(false);
+        }
+        for link in links.values_mut().filter(|link| link.veth) {
+            link.tx_checksum = sys::has_tx_checksum(&link.name).unwrap_or(true);
+        }
+        let mut routes = HashMap::new();
+        for query in queries(config, &l2tp) {
+            routes.insert(query, route(&self.netlink, &query).await);
+        }
+        let mut observed = Observed {
+            kernel_devices: kernel_devices(&l2tp, &links, before),
+            links,
+            neighbours: neighbours(&self.netlink).await?,
+            routes,
+            no_xdp_xmit: HashSet::new(),
+            l2tp,
+            sequenced: HashSet::new(),
+            policies: xfrm::read().context("list IPsec policies")?,
+        };
+        for ifindex in plan::outputs(config, &observed) {
+            let known = xdp_features::has_xmit(&mut self.netdev, ifindex).await?;
+            // Where the kernel does not say so, we know it only of our own. Told to insist, we believe it of
+            // everything but a veth, which needs NAPI at its other end.
+            let guess = |link: &Link| devices::is_ours(link) || mode == XdpMode::Native && !link.veth;
+            if !known.unwrap_or_else(|| observed.links.get(&ifindex).is_none_or(guess)) {
+                observed.no_xdp_xmit.insert(ifindex);
+            }
+        }
+        Ok(observed)
+    }
+}
+
+/// All that is to be asked of the routing table.
+fn queries(config: &Config, l2tp: &L2tpState) -> HashSet<RouteQuery> {
+    let adoptable = l2tp.tunnels.values().filter_map(|tunnel| adopt::tunnel(tunnel).ok());
+    adoptable.map(|tunnel| plan::query(&tunnel)).chain(config.tunnels.iter().map(plan::query)).collect()
+}
+
+/// The devices of the kernel's sessions. The kernel tells the names they were made with; those that were known before may
+/// have been renamed since.
+fn kernel_devices(
+    l2tp: &L2tpState,
+    links: &HashMap<u32, Link>,
+    before: &Observed,
+) -> HashMap<SessionKey, u32> {
+    let by_name: HashMap<_, _> = links.values().map(|link| (link.name.as_str(), link.ifindex)).collect();
+    let known = |key: &SessionKey| before.kernel_devices.get(key).filter(|ifindex| links.contains_key(ifindex));
+    let device = |(key, session): (&SessionKey, &KernelSession)| {
+        let named = || by_name.get(session.ifname.as_deref()?);
+        Some((*key, known(key).or_else(named).copied()?))
+    };
+    l2tp.sessions.iter().filter_map(device).collect()
 }
 
 /// Reads all devices.
@@ -159,16 +281,21 @@ pub async fn route(handle: &Handle, query: &RouteQuery) -> Result<Route, String>
     match handle.route().get(message).execute().try_next().await {
         Ok(Some(message)) => Route::try_from(&message),
         Ok(None) => Err("the kernel gave no answer".to_owned()),
-        Err(error) => Err(kernel_words(&error)),
+        Err(error) => Err(netlink::kernel_words(&error)),
     }
 }
 
-/// An rtnetlink error without the crate's wrapping.
-fn kernel_words(error: &rtnetlink::Error) -> String {
-    match error {
-        rtnetlink::Error::NetlinkError(message) => message.to_io().to_string(),
-        other => other.to_string(),
-    }
+/// What the kernel takes where nobody chose (`IPDEFTTL`), as both sysctls have it unless they are changed.
+const DEFAULT_TTL: u8 = 64;
+
+/// The TTL or hop limit of packets that leave by a device (`ip4_dst_hoplimit`, `ip6_dst_hoplimit`).
+fn default_ttl(ifindex: u32, ipv6: bool) -> u8 {
+    let file = if ipv6 {
+        format!("/proc/sys/net/ipv6/conf/{}/hop_limit", sys::interface_name(ifindex))
+    } else {
+        "/proc/sys/net/ipv4/ip_default_ttl".to_owned()
+    };
+    fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(DEFAULT_TTL)
 }
 
 impl From<&LinkMessage> for Link {
@@ -183,6 +310,7 @@ impl From<&LinkMessage> for Link {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+                LinkAttribute::Link(peer) => link.peer = Some(*peer),
                 LinkAttribute::Controller(controller) => link.controller = Some(*controller),
                 LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
                 LinkAttribute::Address(address) if header.link_layer_type == LinkLayerType::Ether => {
@@ -233,7 +361,7 @@ impl TryFrom<&RouteMessage> for Route {
     type Error = String;
 
     fn try_from(message: &RouteMessage) -> Result<Self, String> {
-        let (mut ifindex, mut gateway, mut mtu) = (None, None, None);
+        let (mut ifindex, mut gateway, mut mtu, mut ttl) = (None, None, None, None);
         for attribute in &message.attributes {
             match attribute {
                 RouteAttribute::Oif(index) => ifindex = Some(*index),
@@ -245,21 +373,29 @@ impl TryFrom<&RouteMessage> for Route {
                     gateway = Some(IpAddr::V6(*v6));
                 }
                 RouteAttribute::Metrics(metrics) => {
-                    mtu = metrics.iter().find_map(|metric| match metric {
-                        RouteMetric::Mtu(mtu) if *mtu != 0 => Some(*mtu),
-                        _ => None,
-                    });
+                    for metric in metrics {
+                        match metric {
+                            RouteMetric::Mtu(bytes) if *bytes != 0 => mtu = Some(*bytes),
+                            RouteMetric::Hoplimit(hops) => ttl = u8::try_from(*hops).ok().filter(|&hops| hops != 0),
+                            _ => {}
+                        }
+                    }
                 }
                 _ => {}
             }
         }
         match message.header.kind {
-            RouteType::Unicast | RouteType::Local => Ok(Self {
-                ifindex: ifindex.ok_or("the route has no device")?,
-                gateway,
-                mtu,
-                local: message.header.kind == RouteType::Local,
-            }),
+            RouteType::Unicast | RouteType::Local => {
+                let ifindex = ifindex.ok_or("the route has no device")?;
+                let ipv6 = message.header.address_family == AddressFamily::Inet6;
+                Ok(Self {
+                    ifindex,
+                    gateway,
+                    mtu,
+                    local: message.header.kind == RouteType::Local,
+                    ttl: ttl.unwrap_or_else(|| default_ttl(ifindex, ipv6)),
+                })
+            }
             kind => Err(format!("the route is of type {kind:?}").to_lowercase()),
         }
     }

@@ -1,6 +1,6 @@
 //! `l2xdp show`: in the order and the words of `ip l2tp show`, then what is ours.
 
-use crate::sockets::SocketCounters;
+use crate::slow_path::SocketCounters;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ pub struct Status {
 #[expect(missing_docs, reason = "the keys of the configuration")]
 pub struct TunnelStatus {
     pub tunnel_id: u32,
+    /// `kernel` or `standalone`.
+    pub backend: String,
     pub encap: String,
     pub local: IpAddr,
     pub peer: IpAddr,
@@ -35,8 +37,8 @@ pub struct TunnelStatus {
     pub checksum: bool,
     /// The way to the peer: `via 1.1.1.1 dev eth0 mtu 1500`, or why there is none.
     pub path: String,
-    /// What came in on its socket, outside the fast path.
-    pub socket: SocketCounters,
+    /// What came in on a standalone tunnel's socket, outside the fast path.
+    pub socket: Option<SocketCounters>,
 }
 
 /// A session.
@@ -53,13 +55,20 @@ pub struct SessionStatus {
     pub vlan: Option<u16>,
     pub cookie: String,
     pub peer_cookie: String,
-    pub l2spec_type: String,
+    /// None: it can't be told.
+    pub l2spec_type: Option<String>,
+    /// Which messages carry sequence numbers.
+    pub seq: String,
     /// The longest inner frame that fits the path, in bytes; none without a path.
     pub max_frame: Option<u16>,
-    /// What keeps frames from flowing.
+    /// `kernel` or `standalone`.
+    pub backend: String,
+    /// What keeps the session from the fast path, or its frames from flowing at all.
     pub trouble: Option<String>,
-    /// By the kernel's names (`L2TP_ATTR_STATS`).
-    pub counters: Map<String, Value>,
+    /// What the programs counted, by the kernel's names (`L2TP_ATTR_STATS`).
+    pub fast: Map<String, Value>,
+    /// What the slow path counted, the kernel's driver or user space, by the same names.
+    pub slow: Map<String, Value>,
 }
 
 impl fmt::Display for Status {
@@ -85,14 +94,18 @@ impl fmt::Display for Status {
 impl fmt::Display for TunnelStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let checksum = if self.checksum { "enabled" } else { "disabled" };
-        let SocketCounters { control, data, invalid } = self.socket;
-        writeln!(f, "Tunnel {}, encap {}", self.tunnel_id, self.encap)?;
+        writeln!(f, "Tunnel {}, encap {}, backend {}", self.tunnel_id, self.encap, self.backend)?;
         writeln!(f, "  From {} to {}", self.local, self.peer)?;
         writeln!(f, "  Peer tunnel {}", self.peer_tunnel)?;
-        writeln!(f, "  UDP source / dest ports: {}/{}", self.local_port, self.peer_port)?;
-        writeln!(f, "  UDP checksum: {checksum}")?;
+        if self.encap == "UDP" {
+            writeln!(f, "  UDP source / dest ports: {}/{}", self.local_port, self.peer_port)?;
+            writeln!(f, "  UDP checksum: {checksum}")?;
+        }
         writeln!(f, "  path: {}", self.path)?;
-        writeln!(f, "  socket: control {control}, data {data}, invalid {invalid}")
+        if let Some(SocketCounters { control, data, invalid }) = self.socket {
+            writeln!(f, "  socket: control {control}, data {data}, invalid {invalid}")?;
+        }
+        Ok(())
     }
 }
 
@@ -110,15 +123,22 @@ impl fmt::Display for SessionStatus {
         if !self.peer_cookie.is_empty() {
             writeln!(f, "  peer cookie {}", self.peer_cookie)?;
         }
-        writeln!(f, "  l2spec_type {}", self.l2spec_type)?;
+        writeln!(f, "  l2spec_type {}", self.l2spec_type.as_deref().unwrap_or("unknown"))?;
+        if self.seq != "none" {
+            writeln!(f, "  seq {}", self.seq)?;
+        }
         if let Some(max_frame) = self.max_frame {
             writeln!(f, "  frames up to {max_frame} bytes")?;
         }
         writeln!(f, "  state: {}", self.trouble.as_deref().unwrap_or("up"))?;
-        for direction in ["tx", "rx"] {
-            let of = self.counters.iter().filter(|(name, _)| name.starts_with(direction));
-            let list: Vec<_> = of.map(|(name, count)| format!("{name} {count}")).collect();
-            writeln!(f, "  {}", list.join(", "))?;
+        for (path, counters) in [("fast", &self.fast), ("slow", &self.slow)] {
+            for direction in ["tx", "rx"] {
+                let of = counters.iter().filter(|(name, _)| name.starts_with(direction));
+                let list: Vec<_> = of.map(|(name, count)| format!("{name} {count}")).collect();
+                if !list.is_empty() {
+                    writeln!(f, "  {path}: {}", list.join(", "))?;
+                }
+            }
         }
         Ok(())
     }

@@ -1,10 +1,14 @@
 //! The few system calls that no crate here wraps.
 
+use anyhow::{Context, Result};
+use std::fs::File;
 use std::io;
 use std::mem::zeroed;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
 
 /// `linux/ethtool.h`.
+const ETHTOOL_GTXCSUM: u32 = 0x0000_0016;
 const ETHTOOL_STXCSUM: u32 = 0x0000_0017;
 const ETHTOOL_GFLAGS: u32 = 0x0000_0025;
 const ETHTOOL_SGRO: u32 = 0x0000_002c;
@@ -36,6 +40,21 @@ pub fn enter_new_netns() -> io::Result<()> {
     if unsafe { libc::unshare(libc::CLONE_NEWNET) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Moves this thread to a network namespace of `ip netns`.
+///
+/// # Errors
+/// There is none of this name, or `EPERM`.
+pub fn enter_netns(name: &str) -> Result<()> {
+    let path = Path::new("/run/netns").join(name);
+    let file = File::open(&path)
+        .with_context(|| format!("--netns {name}: there is no such network namespace; see ip netns list"))?;
+    // SAFETY: takes and returns integers; the descriptor is open.
+    if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } < 0 {
+        return Err(io::Error::last_os_error()).with_context(|| format!("--netns {name}: can't enter it"));
+    }
+    Ok(())
+}
+
 /// The name of a device, or its index where it is gone.
 pub fn interface_name(ifindex: u32) -> String {
     let mut name = [0; libc::IF_NAMESIZE];
@@ -61,6 +80,14 @@ pub fn enable_gro(name: &str) -> io::Result<()> {
 /// As [`enable_gro`].
 pub fn disable_tx_checksum(name: &str) -> io::Result<()> {
     ethtool(name, ETHTOOL_STXCSUM, 0).map(drop)
+}
+
+/// Does a device finish checksums itself, or claim to (`ethtool -k NAME`, `tx-checksumming`)?
+///
+/// # Errors
+/// As [`enable_gro`].
+pub fn has_tx_checksum(name: &str) -> io::Result<bool> {
+    Ok(ethtool(name, ETHTOOL_GTXCSUM, 0)? != 0)
 }
 
 /// Does a device hand VLAN tags over beside the frame (`ethtool -k NAME`, `rx-vlan-offload`)?
@@ -90,27 +117,72 @@ fn ethtool(name: &str, cmd: u32, data: u32) -> io::Result<u32> {
     Ok(value.data)
 }
 
+/// Sets an option of a socket.
+fn set_option<T: Copy>(socket: &impl AsFd, level: i32, name: i32, value: &T) -> io::Result<()> {
+    // SAFETY: `value` has the length given, is plain data, and lives until the call returns.
+    let error = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            name,
+            (&raw const *value).cast(),
+            size_of::<T>() as u32,
+        )
+    };
+    if error < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Sets an option of a socket that is a number (`man 7 socket`, `ip`, `ipv6`, `udp`).
+///
+/// # Errors
+/// `ENOPROTOOPT`, `EINVAL`, `EPERM`: as the option has it.
+pub fn set_number(socket: &impl AsFd, level: i32, name: i32, number: i32) -> io::Result<()> {
+    set_option(socket, level, name, &number)
+}
+
 /// Lets a device receive frames for every MAC, for as long as the returned socket is open: the kernel undoes it even
 /// if this process is killed.
 ///
 /// # Errors
 /// `ENODEV`, `EPERM`.
 pub fn promiscuous(ifindex: u32) -> io::Result<OwnedFd> {
-    // Protocol 0: no packet ever reaches this socket.
-    let socket = socket(libc::AF_PACKET, libc::SOCK_RAW)?;
+    let socket = packet_socket()?;
     // SAFETY: plain data, for which zeros are fine.
     let mut request: libc::packet_mreq = unsafe { zeroed() };
     request.mr_ifindex = ifindex as i32;
     request.mr_type = libc::PACKET_MR_PROMISC as u16;
-    // SAFETY: `request` is a `packet_mreq` of the length given, and lives until the call returns.
-    let error = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_PACKET,
-            libc::PACKET_ADD_MEMBERSHIP,
-            (&raw const request).cast(),
-            size_of_val(&request) as u32,
+    set_option(&socket, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)?;
+    Ok(socket)
+}
+
+/// A packet socket that receives nothing.
+///
+/// # Errors
+/// `EPERM`.
+pub fn packet_socket() -> io::Result<OwnedFd> {
+    // Protocol 0: no packet ever reaches this socket.
+    socket(libc::AF_PACKET, libc::SOCK_RAW)
+}
+
+/// Sends an Ethernet frame out of a device as it is.
+///
+/// # Errors
+/// `EMSGSIZE`: the device's MTU is too small. `ENETDOWN`, `ENXIO`: it is down, or gone. `EAGAIN`, `ENOBUFS`: no room.
+pub fn send_frame(packet_socket: &OwnedFd, ifindex: u32, frame: &[u8]) -> io::Result<()> {
+    // SAFETY: plain data, for which zeros are fine.
+    let mut to: libc::sockaddr_ll = unsafe { zeroed() };
+    to.sll_family = libc::AF_PACKET as u16;
+    to.sll_ifindex = ifindex as i32;
+    // SAFETY: `frame` and `to` have the lengths given, and live until the call returns.
+    let sent = unsafe {
+        libc::sendto(
+            packet_socket.as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            libc::MSG_DONTWAIT,
+            (&raw const to).cast(),
+            size_of_val(&to) as u32,
         )
     };
-    if error < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -1,9 +1,11 @@
 //! The plan, from configurations and pictures of a kernel that never was.
 
-use l2xdp::config::Config;
+use l2xdp::config::{Backend, Config};
 use l2xdp::datapath::ProgramName;
 use l2xdp::observe::{Link, Neighbour, Observed, Route};
-use l2xdp::plan::{self, Hook, Place, Plan, XdpMode};
+use l2xdp::plan::{self, Hook, Place, Plan, Wish, XdpMode};
+use l2xdp::reconcile::Made;
+use l2xdp::slots::Slots;
 use l2xdp_common::AttachKey;
 use l2xdp_common::session::{Clamp, flag};
 
@@ -18,7 +20,17 @@ fn config(tunnel: &str, session: &str) -> Config {
          udp_sport = 6000\nudp_dport = 5000\n{tunnel}\n\
          [[tunnel.session]]\nsession_id = 3000\npeer_session_id = 4000\n{session}\n"
     );
-    Config::parse("test", &text).unwrap()
+    let mut config = Config::parse("test", &text).unwrap();
+    config.tunnels[0].backend = Backend::Standalone;
+    config
+}
+
+/// The plan of all sessions.
+fn of(config: &Config, mode: XdpMode, observed: &Observed) -> Plan {
+    let mut slots = Slots::new(8);
+    slots.follow(&[3000].into());
+    let made = Made::default();
+    plan::plan(&Wish { config, mode, wan: &[], made: &made, slots: &slots }, observed)
 }
 
 fn link(ifindex: u32, name: &str) -> Link {
@@ -35,11 +47,12 @@ fn link(ifindex: u32, name: &str) -> Link {
 /// A kernel with a WAN device, a port, a pseudowire's device, and a resolved gateway.
 fn observed(config: &Config) -> Observed {
     let mut observed = Observed::default();
-    for link in [link(WAN, "eth0"), link(PORT, "eth1"), link(NETDEV, "l2x0"), link(WIRE, "l2xw3000")] {
+    let ours = |ifindex, name| Link { veth: true, alias: Some("l2xdp session 3000".into()), ..link(ifindex, name) };
+    for link in [link(WAN, "eth0"), link(PORT, "eth1"), ours(NETDEV, "l2x0"), ours(WIRE, "l2xw3000")] {
         observed.links.insert(link.ifindex, link);
     }
     let gateway = "192.0.2.254".parse().unwrap();
-    let route = Route { ifindex: WAN, gateway: Some(gateway), mtu: None, local: false };
+    let route = Route { ifindex: WAN, gateway: Some(gateway), mtu: None, local: false, ttl: 64 };
     observed.routes.insert(plan::query(&config.tunnels[0]), Ok(route));
     observed.neighbours.insert(
         (WAN, gateway),
@@ -59,7 +72,7 @@ fn hooks(plan: &Plan) -> Vec<Hook> {
 #[test]
 fn netdev_sends_from_its_egress_and_receives_by_both_hooks() {
     let config = config("", "netdev = \"l2x0\"");
-    let plan = plan::plan(&config, XdpMode::Auto, &observed(&config));
+    let plan = of(&config, XdpMode::Auto, &observed(&config));
     assert_eq!(
         hooks(&plan),
         [
@@ -81,7 +94,7 @@ fn netdev_sends_from_its_egress_and_receives_by_both_hooks() {
 #[test]
 fn port_sends_by_both_hooks() {
     let config = config("", "port = \"eth1\"");
-    let plan = plan::plan(&config, XdpMode::Auto, &observed(&config));
+    let plan = of(&config, XdpMode::Auto, &observed(&config));
     assert!(plan.hooks.contains(&hook(PORT, Place::Xdp, ProgramName::XdpEncap)));
     assert!(plan.hooks.contains(&hook(PORT, Place::Ingress, ProgramName::TcEncap)));
     assert!(plan.promiscuous.contains(&PORT));
@@ -96,8 +109,8 @@ fn veth_port_is_left_to_tc_unless_forced() {
     observed.links.get_mut(&PORT).unwrap().veth = true;
     let encap = hook(PORT, Place::Xdp, ProgramName::XdpEncap);
     let key = AttachKey { ifindex: PORT, vlan: AttachKey::ALL_VLANS };
-    assert!(!plan::plan(&config, XdpMode::Auto, &observed).hooks.contains(&encap));
-    let native = plan::plan(&config, XdpMode::Native, &observed);
+    assert!(!of(&config, XdpMode::Auto, &observed).hooks.contains(&encap));
+    let native = of(&config, XdpMode::Native, &observed);
     assert!(native.hooks.contains(&encap));
     assert!(native.tx[&key].has(flag::UNFINISHED));
 }
@@ -106,7 +119,7 @@ fn veth_port_is_left_to_tc_unless_forced() {
 fn mode_tc_has_no_xdp() {
     for session in ["port = \"eth1\"", "netdev = \"l2x0\""] {
         let config = config("", session);
-        let plan = plan::plan(&config, XdpMode::Tc, &observed(&config));
+        let plan = of(&config, XdpMode::Tc, &observed(&config));
         assert!(!plan.hooks.is_empty());
         assert!(plan.hooks.iter().all(|hook| hook.place != Place::Xdp), "{:?}", plan.hooks);
     }
@@ -118,10 +131,10 @@ fn what_xdp_cannot_send_to_is_left_to_tc() {
     let key = AttachKey { ifindex: PORT, vlan: AttachKey::ALL_VLANS };
     let mut observed = observed(&config);
     observed.no_xdp_xmit = [PORT].into();
-    let plan = plan::plan(&config, XdpMode::Auto, &observed);
+    let plan = of(&config, XdpMode::Auto, &observed);
     assert!(plan.rx[&3000].has(flag::VIA_TC) && !plan.tx[&key].has(flag::VIA_TC));
     observed.no_xdp_xmit = [WAN].into();
-    let plan = plan::plan(&config, XdpMode::Auto, &observed);
+    let plan = of(&config, XdpMode::Auto, &observed);
     assert!(!plan.rx[&3000].has(flag::VIA_TC) && plan.tx[&key].has(flag::VIA_TC));
 }
 
@@ -130,13 +143,13 @@ fn veth_wan_may_bring_unfinished_checksums() {
     let config = config("", "netdev = \"l2x0\"");
     let mut observed = observed(&config);
     observed.links.get_mut(&WAN).unwrap().veth = true;
-    assert!(plan::plan(&config, XdpMode::Auto, &observed).rx[&3000].has(flag::UNFINISHED));
+    assert!(of(&config, XdpMode::Auto, &observed).rx[&3000].has(flag::UNFINISHED));
 }
 
 #[test]
 fn one_vlan_of_a_port() {
     let config = config("", "port = \"eth1\"\nvlan = 100");
-    let plan = plan::plan(&config, XdpMode::Auto, &observed(&config));
+    let plan = of(&config, XdpMode::Auto, &observed(&config));
     let tx = &plan.tx[&AttachKey { ifindex: PORT, vlan: 100 }];
     assert!(tx.has(flag::RETAG) && plan.rx[&3000].has(flag::RETAG));
     assert_eq!(plan.rx[&3000].vlan, 100);
@@ -157,7 +170,7 @@ fn without_a_path_nothing_is_sent_but_everything_received() {
         observed
     };
     for (observed, says) in [(unresolved, "192.0.2.254 on eth0 does not answer"), (down, "eth0 is down")] {
-        let plan = plan::plan(&config, XdpMode::Auto, &observed);
+        let plan = of(&config, XdpMode::Auto, &observed);
         assert_eq!(plan.tx[&key].ifindex, 0);
         assert!(plan.rx.contains_key(&3000));
         assert_eq!(plan.trouble[&3000].as_deref(), Some(says));
@@ -170,7 +183,7 @@ fn no_route_says_what_the_kernel_said() {
     let config = config("", "netdev = \"l2x0\"");
     let mut observed = observed(&config);
     observed.routes.insert(plan::query(&config.tunnels[0]), Err("Network is unreachable".to_owned()));
-    let plan = plan::plan(&config, XdpMode::Auto, &observed);
+    let plan = of(&config, XdpMode::Auto, &observed);
     assert_eq!(plan.trouble[&3000].as_deref(), Some("no route: Network is unreachable"));
     assert_eq!(hooks(&plan), [hook(NETDEV, Place::Egress, ProgramName::TcEncap)]);
 }
@@ -181,7 +194,7 @@ fn route_mtu_counts() {
     let mut observed = observed(&config);
     let route = observed.routes.get_mut(&plan::query(&config.tunnels[0])).unwrap().as_mut().unwrap();
     route.mtu = Some(1400);
-    let plan = plan::plan(&config, XdpMode::Auto, &observed);
+    let plan = of(&config, XdpMode::Auto, &observed);
     assert_eq!(plan.mtus[&NETDEV], 1400 - 20 - 8 - 20 - 14);
 }
 
@@ -190,7 +203,7 @@ fn a_device_that_is_gone_is_named() {
     let config = config("", "port = \"eth1\"");
     let mut observed = observed(&config);
     observed.links.remove(&PORT);
-    let plan = plan::plan(&config, XdpMode::Auto, &observed);
+    let plan = of(&config, XdpMode::Auto, &observed);
     assert_eq!(plan.trouble[&3000].as_deref(), Some("interface eth1 is gone"));
     assert!(plan.tx.is_empty() && plan.rx.is_empty());
 }

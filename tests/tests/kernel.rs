@@ -1,6 +1,8 @@
 //! What must hold under every kernel: it takes the programs, with room to spare before the verifier's limits, and
 //! they do to every vector's packet what they do under any other.
 
+#[path = "common/beyond.rs"]
+mod beyond;
 #[path = "common/calls.rs"]
 mod calls;
 mod common;
@@ -17,8 +19,12 @@ fn main() -> ExitCode {
     };
     let mut loaded: Vec<_> = ProgramName::ALL.into_iter().map(instructions).collect();
     loaded.push(Trial::test("loads_with_trace", || Ok(loads_with_trace()?)));
+    loaded.extend(beyond::trials(&vectors));
     loaded.extend(run::trials(&vectors));
-    let mut trials = vec![Trial::test("no_memory_functions", || Ok(no_memory_functions()?))];
+    let mut trials = vec![
+        Trial::test("no_memory_functions", || Ok(no_memory_functions()?)),
+        Trial::test("no_negative_comparisons", || Ok(no_negative_comparisons()?)),
+    ];
     trials.extend(run::unless(run::obstacle(), loaded));
     if run::obstacle().is_none() && !arguments.list {
         print_instructions();
@@ -27,15 +33,15 @@ fn main() -> ExitCode {
 }
 
 /// The most instructions that the verifier may look at, of the million it has: a quarter more than it did where it looked
-/// at the most, Linux 6.1 (200 000, 7 900, 497 000, 5 300 and 491 000) or Debian's newest (`xdp_decap`: 9 200). Small
-/// changes move these by a lot.
+/// at the most, Linux 6.1 (199 000, 190 000, 356 000, 193 000, 311 000 and 74). Small changes move these by a lot.
 const fn limit(program: ProgramName) -> u32 {
     match program {
         ProgramName::XdpEncap => 250_000,
-        ProgramName::XdpDecap => 11_500,
-        ProgramName::TcEncap => 620_000,
-        ProgramName::TcDecap => 7_000,
-        ProgramName::TcSplit => 620_000,
+        ProgramName::XdpDecap => 240_000,
+        ProgramName::TcEncap => 445_000,
+        ProgramName::TcDecap => 240_000,
+        ProgramName::TcSplit => 390_000,
+        ProgramName::TcDeliver => 100,
     }
 }
 
@@ -57,8 +63,8 @@ fn print_instructions() {
 }
 
 fn verified_instructions(program: ProgramName) -> Result<u32, String> {
-    run::with_datapath(|datapath| {
-        let program = datapath.ebpf().program(program.as_str()).ok_or("no such program")?;
+    run::with_loaded(|loaded| {
+        let program = loaded.datapath.ebpf().program(program.as_str()).ok_or("no such program")?;
         let info = program.info().map_err(run::text)?;
         info.verified_instruction_count().ok_or_else(|| "the kernel does not say".to_owned())
     })
@@ -79,5 +85,12 @@ fn no_memory_functions() -> Result<(), String> {
     }
     let bad: Vec<_> =
         calls.iter().filter(|(_, callee)| MEMORY_FUNCTIONS.contains(&callee.as_str())).collect();
+    if bad.is_empty() { Ok(()) } else { Err(format!("{bad:?}")) }
+}
+
+/// The compiler takes a constant of 32 bits for a negative number of 64 if its highest bit is set, and so never finds the
+/// two equal: such comparisons have to be written in another way.
+fn no_negative_comparisons() -> Result<(), String> {
+    let bad = calls::negative_comparisons(OBJECT).map_err(|error| error.to_string())?;
     if bad.is_empty() { Ok(()) } else { Err(format!("{bad:?}")) }
 }

@@ -41,6 +41,23 @@ impl L2tpUdp {
 /// The default L2-specific sublayer (RFC 3931 §4.6) of an unsequenced session: S bit clear, sequence number 0.
 pub const L2SPEC_DEFAULT: Be32 = Be32::new(0);
 
+/// The S bit in it: a sequence number follows.
+pub const L2SPEC_SEQUENCED: Be32 = Be32::new(0x4000_0000);
+
+/// Sequence numbers, Ns, have 24 bits.
+pub const SEQUENCE_MASK: u32 = 0x00ff_ffff;
+
+/// The default sublayer with a sequence number, of which 24 bits are taken.
+pub const fn l2spec_sequenced(ns: u32) -> Be32 {
+    Be32::new(L2SPEC_SEQUENCED.get() | ns & SEQUENCE_MASK)
+}
+
+/// The sequence number in a default sublayer, if it holds one.
+pub const fn sequence_number(l2spec: Be32) -> Option<u32> {
+    let word = l2spec.get();
+    if word & L2SPEC_SEQUENCED.get() == 0 { None } else { Some(word & SEQUENCE_MASK) }
+}
+
 /// A cookie of up to two words and an L2-specific sublayer of one.
 pub const MAX_TAIL_WORDS: usize = 3;
 
@@ -55,6 +72,15 @@ mod tests {
         deconstruct(&[0, 3, 0, 0, 0, 0, 0x0f, 0xa0], header);
         construct(header, &[0, 3, 0, 0, 0, 0, 0x0f, 0xa0]);
         impossible_length::<L2tpUdp>();
+    }
+
+    #[test]
+    fn sequence_numbers() {
+        assert_eq!(l2spec_sequenced(0x01_0203).0, [0x40, 1, 2, 3]);
+        assert_eq!(l2spec_sequenced(0x0100_0000).0, [0x40, 0, 0, 0]);
+        assert_eq!(sequence_number(Be32([0x40, 1, 2, 3])), Some(0x01_0203));
+        assert_eq!(sequence_number(Be32([0xff; 4])), Some(0xff_ffff), "other bits are ignored");
+        assert_eq!(sequence_number(Be32([0xbf, 1, 2, 3])), None);
     }
 
     #[test]

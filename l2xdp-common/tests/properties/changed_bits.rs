@@ -24,6 +24,9 @@ fn one_bit_changed() {
 
         let mut frame = HostFrame::bare(&message);
         frame.bytes[byte] ^= bit;
+        if frame.bytes[udp_at(shape) + 6..][..2] == [0, 0] && shape.checksum {
+            return; // over IPv4, a datagram without a checksum is as good as any
+        }
         let changed = frame.bytes.clone();
         let result = decap::find(&mut frame, &receiver).and_then(|rx| decap::decap(&mut frame, rx));
         if is_ignored(shape, byte, bit) {
@@ -52,6 +55,7 @@ fn is_udp_len(shape: &Shape, byte: usize) -> bool {
 /// Is the bit of this byte one that the receiver does not look at?
 fn is_ignored(shape: &Shape, byte: usize, bit: u8) -> bool {
     let udp = udp_at(shape);
+    let sublayer = cookie_at(shape) + shape.cookie_len;
     match (byte, shape.ipv6) {
         // MACs: the device has looked at them, or takes all.
         (0..12, _) => true,
@@ -61,13 +65,13 @@ fn is_ignored(shape: &Shape, byte: usize, bit: u8) -> bool {
         // Traffic class, flow label, hop limit.
         (14, true) => bit & 0x0f != 0,
         (15..=17 | 21, true) => true,
-        // UDP checksum.
-        _ if byte == udp + 6 || byte == udp + 7 => true,
+        // All that the UDP checksum is over, and itself: where there was none, there is one.
+        _ if shape.checksum || byte == udp + 6 || byte == udp + 7 => false,
         // Reserved bits (RFC 3931 §4.1.2.1): all but T and the version; the second 16 bits.
         _ if byte == udp + 8 => bit != 0x80,
         _ if byte == udp + 9 => bit & 0xf0 != 0,
         _ if byte == udp + 10 || byte == udp + 11 => true,
-        // The L2-specific sublayer.
-        _ => byte >= cookie_at(shape) + shape.cookie_len,
+        // The L2-specific sublayer, but for its S bit.
+        _ => byte > sublayer || byte == sublayer && bit != 0x40,
     }
 }

@@ -21,14 +21,14 @@ fn clamp_lowers_the_mss_and_keeps_the_checksum() {
             let expected = clamped(&frame, *limit);
 
             let mut sent = HostFrame::bare(&frame);
-            if encap::encap(&mut sent, &on.tx(0, Some(&path), 0)).is_err() {
+            if encap::encap(&mut sent, &on.tx(0, Some(&path), 0, 0)).is_err() {
                 return;
             }
             let outer_len = sent.bytes.len() - frame.len();
             assert_eq!(sent.bytes[outer_len..], expected);
 
             let mut received = HostFrame::bare(&frame);
-            encap::encap(&mut received, &off.tx(0, Some(&path), 0)).expect("it was sent above");
+            encap::encap(&mut received, &off.tx(0, Some(&path), 0, 0)).expect("it was sent above");
             let receiver = Receiver::of(&on, Some(&path), PORT, 0);
             decap::decap(&mut received, &receiver.rx).expect("it was sent");
             assert_eq!(received.bytes, expected);

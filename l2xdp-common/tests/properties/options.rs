@@ -72,7 +72,7 @@ impl Values {
             ttl: self.ttl,
             tos: if shape.inherit { Tos::Inherit } else { Tos::Fixed(self.tos & 0xfc) },
             checksum: shape.checksum,
-            zero_csum6_rx: false,
+            zero_csum6_rx: !shape.checksum,
             seq: Seq::default(),
             mss,
             vlan: shape.vlan.then_some(self.vlan),

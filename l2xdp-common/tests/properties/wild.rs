@@ -83,7 +83,7 @@ fn anything_to_encapsulate() {
             let path = values.path();
             let flags = circumstances.flags & Circumstances::FLAGS;
             let mut tx =
-                values.pseudowire(*shape, Mss::Auto).tx(0, circumstances.route.then_some(&path), flags);
+                values.pseudowire(*shape, Mss::Auto).tx(0, circumstances.route.then_some(&path), 0, flags);
             tx.clamp = circumstances.clamp();
             tx.max_inner = circumstances.limit;
             let before = wild.damage(wild.inner());

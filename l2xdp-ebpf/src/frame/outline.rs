@@ -7,7 +7,7 @@
 use super::{TcFrame, XdpFrame, sum};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{bpf_skb_load_bytes, bpf_xdp_load_bytes};
-use l2xdp_common::{Reason, encap, mss};
+use l2xdp_common::{Reason, encap, mss, udp_checksum};
 
 macro_rules! outlined {
     ($($name:ident($frame:ident: $ty:ident of $ctx:ty, $($argument:ident),+) => $body:expr;)+) => { $(
@@ -24,8 +24,49 @@ macro_rules! outlined {
 outlined! {
     lower_mss_xdp(frame: XdpFrame of xdp_md, tcp, limit) => mss::lower(frame, tcp as usize, limit as u16);
     lower_mss_skb(frame: TcFrame of __sk_buff, tcp, limit) => mss::lower(frame, tcp as usize, limit as u16);
-    write_checksum_xdp(frame: XdpFrame of xdp_md, len, ipv6) => encap::write_checksum(frame, len as usize, ipv6 != 0);
-    write_checksum_skb(frame: TcFrame of __sk_buff, len, ipv6) => encap::write_checksum(frame, len as usize, ipv6 != 0);
+    write_checksum_xdp(frame: XdpFrame of xdp_md, len, ipv6) => udp_checksum::write(frame, len as usize, ipv6 != 0);
+    write_checksum_skb(frame: TcFrame of __sk_buff, len, ipv6) => udp_checksum::write(frame, len as usize, ipv6 != 0);
+    check_finished_skb(frame: TcFrame of __sk_buff, flags) => encap::check_finished(frame, flags);
+}
+
+/// What [`verified`] reads.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn check_checksum_xdp(ctx: *mut xdp_md, outer_len: u32, flags: u32) -> u64 {
+    verdict(udp_checksum::check(&mut XdpFrame::of(ctx), outer_len as usize, flags))
+}
+
+/// What [`verified`] reads.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn check_checksum_skb(skb: *mut __sk_buff, outer_len: u32, flags: u32) -> u64 {
+    verdict(udp_checksum::check(&mut TcFrame::of(skb), outer_len as usize, flags))
+}
+
+/// A checksum is right.
+const RIGHT: u64 = 0;
+/// TC can tell whether it is.
+const TO_TC: u64 = 1;
+/// It is not.
+const WRONG: u64 = 2;
+
+#[inline(always)]
+fn verdict(checked: Result<(), Reason>) -> u64 {
+    match checked {
+        Ok(()) => RIGHT,
+        Err(Reason::ToTc) => TO_TC,
+        Err(_) => WRONG,
+    }
+}
+
+/// What a function for the verification of a checksum answered.
+#[inline(always)]
+pub fn verified(answer: u64) -> Result<(), Reason> {
+    match answer {
+        RIGHT => Ok(()),
+        TO_TC => Err(Reason::ToTc),
+        _ => Err(Reason::Checksum),
+    }
 }
 
 /// The sum of bytes of a frame, or `NOT_SUMMED`.
@@ -50,7 +91,8 @@ pub extern "C" fn sum_skb(skb: *mut __sk_buff, offset: u32, len: u32) -> u64 {
     .map_or(NOT_SUMMED, u64::from)
 }
 
-const NOT_SUMMED: u64 = u64::MAX;
+/// No sum of 16 bits.
+const NOT_SUMMED: u64 = 1 << 16;
 
 /// What a function for a sum answered.
 #[inline(always)]

@@ -1,20 +1,21 @@
 //! The buffer of TC: a socket buffer, which knows of tags, super-packets and checksum states.
 
 use super::{Linear, outline};
+use crate::maps;
 use aya_ebpf::bindings::bpf_adj_room_mode::BPF_ADJ_ROOM_MAC;
 use aya_ebpf::bindings::{
-    __sk_buff, BPF_F_ADJ_ROOM_ENCAP_L2_ETH, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6,
-    BPF_F_ADJ_ROOM_ENCAP_L4_UDP, BPF_F_ADJ_ROOM_FIXED_GSO,
+    __sk_buff, BPF_CSUM_LEVEL_QUERY, BPF_F_ADJ_ROOM_ENCAP_L2_ETH, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4,
+    BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_UDP, BPF_F_ADJ_ROOM_FIXED_GSO,
 };
 use aya_ebpf::helpers::{
-    bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_pull_data,
-    bpf_skb_vlan_pop, bpf_skb_vlan_push,
+    bpf_csum_level, bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_head, bpf_skb_change_tail,
+    bpf_skb_pull_data, bpf_skb_vlan_pop, bpf_skb_vlan_push,
 };
 use aya_ebpf::programs::TcContext;
 use bytemuck::Pod;
 use l2xdp_common::frame::{Macs, tag_in_bytes};
 use l2xdp_common::wire::{Be16, Eth, Ipv4, Ipv6, Tailed6, Vlan, ethertype};
-use l2xdp_common::{Frame, Reason};
+use l2xdp_common::{Frame, Reason, SlowFrame};
 
 /// The socket buffer of a TC program.
 pub struct TcFrame {
@@ -52,6 +53,16 @@ impl TcFrame {
     #[inline(always)]
     pub fn ifindex(&self) -> u32 {
         skb_field!(self.ifindex)
+    }
+
+    /// Gives the frame to user space.
+    ///
+    /// # Errors
+    /// [`Reason::SlowFull`] if nobody reads, or not fast enough.
+    #[inline(always)]
+    pub fn to_user_space(&self, slot: u32) -> Result<(), Reason> {
+        let [vlan_proto, vlan_tci] = self.detached_tag().unwrap_or_default();
+        maps::to_user_space(self.skb, SlowFrame { slot, len: skb_field!(self.len), vlan_proto, vlan_tci })
     }
 
     /// Notes something on the frame that stays with it within the namespace.
@@ -96,12 +107,21 @@ impl TcFrame {
         skb_field!(self.vlan_present) != 0
     }
 
+    /// EtherType and control information of the tag beside the bytes.
+    #[inline(always)]
+    fn detached_tag(&self) -> Option<[Be16; 2]> {
+        let protocol = || Be16((skb_field!(self.vlan_proto) as u16).to_ne_bytes());
+        self.has_detached_tag().then(|| [protocol(), Be16::new(skb_field!(self.vlan_tci) as u16)])
+    }
+
     /// Takes all tags off, from beside the bytes and from the bytes, outermost first.
     #[inline(always)]
     fn take_tags(&mut self, tags: &mut [[Be16; 2]; Self::MAX_TAGS]) -> Result<usize, Reason> {
         let mut count = 0;
         for tag in tags.iter_mut() {
-            if !self.has_detached_tag() {
+            if let Some(detached) = self.detached_tag() {
+                *tag = detached;
+            } else {
                 // The kernel takes the next tag out of the bytes when it pops the one beside them: what is left
                 // in the bytes here is a frame that came with its first tag there.
                 let protocol = self.ethertype();
@@ -109,11 +129,6 @@ impl TcFrame {
                     break;
                 }
                 *tag = [protocol, self.header::<Vlan>(Eth::LEN)?.tci];
-            } else {
-                *tag = [
-                    Be16((skb_field!(self.vlan_proto) as u16).to_ne_bytes()),
-                    Be16::new(skb_field!(self.vlan_tci) as u16),
-                ];
             }
             self.pop_tag()?;
             count += 1;
@@ -274,6 +289,24 @@ impl Frame for TcFrame {
         let error = outline::write_checksum_skb(self.skb, outer_len as u32, ipv6.into());
         self.linear = Self::linear(self.skb);
         outline::answer(error)
+    }
+
+    #[inline(always)]
+    fn check_checksum(&mut self, outer_len: usize, flags: u32) -> Result<(), Reason> {
+        // SAFETY: a helper that only reads the kernel's context.
+        if unsafe { bpf_csum_level(self.skb, BPF_CSUM_LEVEL_QUERY.into()) } >= 0 {
+            return Ok(()); // the device or the kernel has verified it
+        }
+        let answer = outline::check_checksum_skb(self.skb, outer_len as u32, flags);
+        self.linear = Self::linear(self.skb);
+        outline::verified(answer)
+    }
+
+    #[inline(always)]
+    fn check_finished(&mut self, flags: u32) -> Result<(), Reason> {
+        let error = outline::check_finished_skb(self.skb, flags);
+        self.linear = Self::linear(self.skb);
+        if error != 0 { Err(Reason::GsoTx) } else { Ok(()) }
     }
 
     #[inline(always)]

@@ -111,6 +111,18 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
+    fn check_checksum(&mut self, outer_len: usize, flags: u32) -> Result<(), Reason> {
+        let answer = outline::check_checksum_xdp(self.ctx, outer_len as u32, flags);
+        self.linear = Self::linear(self.ctx);
+        outline::verified(answer)
+    }
+
+    #[inline(always)]
+    fn check_finished(&mut self, _flags: u32) -> Result<(), Reason> {
+        Ok(()) // XDP leaves such frames to TC
+    }
+
+    #[inline(always)]
     fn is_bare(&self) -> bool {
         true
     }

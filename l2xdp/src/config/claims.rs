@@ -12,9 +12,10 @@ pub enum Claim {
     Tunnel(u32),
     /// Our id of a session, whatever its tunnel.
     Session(u32),
-    /// The peer's id of a session, in the tunnel between these two.
+    /// The peer's id of a session, in the tunnel between these two; over IP, where the peer has nothing else to
+    /// tell sessions by, in all tunnels between the two, with ports of 0.
     PeerSession(SocketAddr, SocketAddr, u32),
-    /// The tunnel from here to there.
+    /// The UDP tunnel from here to there.
     Endpoints(SocketAddr, SocketAddr),
 }
 

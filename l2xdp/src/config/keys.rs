@@ -19,8 +19,11 @@ pub struct Key {
 }
 
 /// The file itself.
-pub const ROOT: Table =
-    Table { path: "", header: "the top of the file", keys: &[key("tunnel", "[[tunnel]]")] };
+pub const ROOT: Table = Table {
+    path: "",
+    header: "the top of the file",
+    keys: &[key("backend", "backend = \"auto\""), key("tunnel", "[[tunnel]]")],
+};
 
 /// `[[tunnel]]`.
 pub const TUNNEL: Table = Table {
@@ -29,6 +32,7 @@ pub const TUNNEL: Table = Table {
     keys: &[
         key("tunnel_id", "tunnel_id = 1000"),
         key("peer_tunnel_id", "peer_tunnel_id = 2000"),
+        key("backend", "backend = \"kernel\""),
         key("encap", "encap = \"udp\""),
         key("local", "local = \"1.1.1.2\""),
         key("remote", "remote = \"2.2.2.2\""),
@@ -36,6 +40,7 @@ pub const TUNNEL: Table = Table {
         key("udp_dport", "udp_dport = 5000"),
         key("udp_csum", "udp_csum = true"),
         key("udp6_csum_tx", "udp6_csum_tx = false"),
+        key("udp6_csum_rx", "udp6_csum_rx = false"),
         key("ttl", "ttl = 64"),
         key("tos", "tos = \"inherit\""),
         key("session", "[[tunnel.session]]"),
@@ -52,12 +57,17 @@ pub const SESSION: Table = Table {
         key("cookie", "cookie = \"0123456789abcdef\""),
         key("peer_cookie", "peer_cookie = \"fedcba9876543210\""),
         key("l2spec_type", "l2spec_type = \"default\""),
+        key("seq", "seq = \"both\""),
         key("netdev", "netdev = \"l2x0\""),
+        key("name", "name = \"l2x0\""),
+        key("ifname", "ifname = \"l2x0\""),
         key("bridge", "bridge = \"br0\""),
         key("mtu", "mtu = \"auto\""),
         key("port", "port = \"eth1\""),
         key("vlan", "vlan = 100"),
         key("mss", "mss = \"auto\""),
+        key("offset", "offset = 0"),
+        key("peer_offset", "peer_offset = 0"),
     ],
 };
 

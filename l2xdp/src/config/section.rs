@@ -73,9 +73,14 @@ impl<'a> Section<'a> {
         tables.into_iter().collect()
     }
 
+    /// Is it there?
+    pub fn has(&self, key: &str) -> bool {
+        self.value(key).is_some()
+    }
+
     /// Says that a key must not be there, if it is.
     pub fn exclude(&self, key: &'static str, message: &str) -> Result<(), Reported> {
-        self.value(key).map_or(Ok(()), |_| Err(self.report(key, message)))
+        if self.has(key) { Err(self.report(key, message)) } else { Ok(()) }
     }
 
     /// Says that a key is missing.

@@ -4,39 +4,56 @@ use super::address::address;
 use super::claims::{Claim, Claims};
 use super::error::Reported;
 use super::section::Section;
-use super::{Backend, Encap, Tunnel};
-use super::{keys, session, value};
+use super::word::word;
+use super::{Backend, Encap, Tunnel, keys, session, value};
 use l2xdp_common::pseudowire::Tos;
 use std::net::{IpAddr, SocketAddr};
-
-/// The TTL that the kernel gives its own tunnels' packets (`net.ipv4.ip_default_ttl`).
-const DEFAULT_TTL: u8 = 64;
 
 /// What the sessions of a tunnel have in common on the wire.
 #[derive(Clone, Copy)]
 pub struct Outer {
-    /// Our end.
+    /// UDP or IP.
+    pub encap: Encap,
+    /// Our end; over IP its port is 0.
     pub local: SocketAddr,
-    /// The peer's end.
+    /// The peer's end; over IP its port is 0.
     pub remote: SocketAddr,
-    /// TTL or hop limit.
-    pub ttl: u8,
+    /// TTL or hop limit, if the file says.
+    pub ttl: Option<u8>,
     /// Type of service or traffic class.
     pub tos: Tos,
     /// Send UDP checksums.
     pub checksum: bool,
+    /// Over IPv6, accept messages without one.
+    pub zero_csum6_rx: bool,
 }
 
-/// Reads a tunnel and its sessions to the end, whatever is wrong on the way.
-pub fn read(section: &Section, claims: &mut Claims) -> Result<Tunnel, Reported> {
+/// What only a UDP tunnel has; over IP it is nought.
+#[derive(Clone, Copy, Default)]
+struct Udp {
+    sport: u16,
+    dport: u16,
+    checksum: bool,
+    zero_csum6_rx: bool,
+}
+
+/// Reads a tunnel and its sessions to the end, whatever is wrong on the way. The backend is what the top of the
+/// file says.
+pub fn read(
+    section: &Section,
+    backend: Result<Backend, Reported>,
+    claims: &mut Claims,
+) -> Result<Tunnel, Reported> {
     let tunnel_id = section.required("tunnel_id", value::id);
     if let Ok(id) = tunnel_id {
         claims.take(Claim::Tunnel(id), section, "tunnel_id");
     }
     let peer_tunnel_id = section.required("peer_tunnel_id", value::id);
-    let outer = outer(section, claims);
+    let encap = section.with_default("encap", Encap::Udp, word);
+    let backend = self::backend(section, backend, encap);
+    let outer = outer(section, encap, claims);
     let sessions = sessions(section, outer, claims);
-    let Outer { local, remote, checksum, .. } = outer?;
+    let Outer { encap, local, remote, ttl, checksum, zero_csum6_rx, .. } = outer?;
     Ok(Tunnel {
         tunnel_id: tunnel_id?,
         peer_tunnel_id: peer_tunnel_id?,
@@ -44,29 +61,49 @@ pub fn read(section: &Section, claims: &mut Claims) -> Result<Tunnel, Reported> 
         remote: remote.ip(),
         udp_sport: local.port(),
         udp_dport: remote.port(),
-        backend: Backend::Auto,
-        encap: Encap::Udp,
+        backend: backend?,
+        encap,
         checksum,
-        zero_csum6_rx: false,
-        ttl: None,
+        zero_csum6_rx,
+        ttl,
         sessions: sessions?,
     })
 }
 
-fn outer(section: &Section, claims: &mut Claims) -> Result<Outer, Reported> {
-    let encap = section.with_default("encap", (), value::encap);
+/// The tunnel's own backend or that of the whole file, if it can carry the encapsulation.
+fn backend(
+    section: &Section,
+    of_file: Result<Backend, Reported>,
+    encap: Result<Encap, Reported>,
+) -> Result<Backend, Reported> {
+    let backend = section.optional("backend", word)?.map_or(of_file, Ok)?;
+    if (backend, encap?) == (Backend::Standalone, Encap::Ip) {
+        return Err(section.report(
+            "encap",
+            "\"ip\" is carried by the kernel alone; write backend = \"kernel\" or \"auto\", or encap = \"udp\"",
+        ));
+    }
+    Ok(backend)
+}
+
+fn outer(section: &Section, encap: Result<Encap, Reported>, claims: &mut Claims) -> Result<Outer, Reported> {
     let addresses = addresses(section);
-    let udp_sport = section.required("udp_sport", value::udp_port);
-    let udp_dport = section.required("udp_dport", value::udp_port);
-    let checksum = checksum(section, addresses);
-    let ttl = section.with_default("ttl", DEFAULT_TTL, value::ttl);
+    let udp = match encap {
+        Ok(Encap::Ip) => no_udp(section),
+        // A word that could not be read says nothing against what else is there: that is read as by default.
+        Ok(Encap::Udp) | Err(_) => udp(section, addresses),
+    };
+    let ttl = section.optional("ttl", value::ttl);
     let tos = section.with_default("tos", Tos::Fixed(0), value::tos);
 
     let (local, remote) = addresses?;
-    let (local, remote) = (SocketAddr::new(local, udp_sport?), SocketAddr::new(remote, udp_dport?));
-    claims.take(Claim::Endpoints(local, remote), section, "local");
-    encap?;
-    Ok(Outer { local, remote, ttl: ttl?, tos: tos?, checksum: checksum? })
+    let (Udp { sport, dport, checksum, zero_csum6_rx }, encap) = (udp?, encap?);
+    let (local, remote) = (SocketAddr::new(local, sport), SocketAddr::new(remote, dport));
+    // The kernel tells tunnels over IP apart by their ids.
+    if encap == Encap::Udp {
+        claims.take(Claim::Endpoints(local, remote), section, "local");
+    }
+    Ok(Outer { encap, local, remote, ttl: ttl?, tos: tos?, checksum, zero_csum6_rx })
 }
 
 fn addresses(section: &Section) -> Result<(IpAddr, IpAddr), Reported> {
@@ -85,17 +122,30 @@ fn addresses(section: &Section) -> Result<(IpAddr, IpAddr), Reported> {
     Ok((local, remote))
 }
 
-fn checksum(section: &Section, addresses: Result<(IpAddr, IpAddr), Reported>) -> Result<bool, Reported> {
-    let ipv4 = section.with_default("udp_csum", false, value::boolean);
-    let ipv6 = section.with_default("udp6_csum_tx", true, value::boolean);
+fn udp(section: &Section, addresses: Result<(IpAddr, IpAddr), Reported>) -> Result<Udp, Reported> {
+    let sport = section.required("udp_sport", value::udp_port);
+    let dport = section.required("udp_dport", value::udp_port);
+    let csum = section.with_default("udp_csum", false, value::boolean);
+    let csum6_tx = section.with_default("udp6_csum_tx", true, value::boolean);
+    let csum6_rx = section.with_default("udp6_csum_rx", true, value::boolean);
     let (local, _) = addresses?;
-    if local.is_ipv4() {
-        section.exclude("udp6_csum_tx", "is for IPv6, and local is IPv4; write udp_csum")?;
-        ipv4
+    let (checksum, zero_csum6_rx) = if local.is_ipv4() {
+        let tx = section.exclude("udp6_csum_tx", "is for IPv6, and local is IPv4; write udp_csum");
+        let rx = section.exclude("udp6_csum_rx", "is for IPv6, and local is IPv4; leave it out");
+        tx.and(rx)?;
+        (csum?, false)
     } else {
         section.exclude("udp_csum", "is for IPv4, and local is IPv6; write udp6_csum_tx")?;
-        ipv6
-    }
+        (csum6_tx?, !csum6_rx?)
+    };
+    Ok(Udp { sport: sport?, dport: dport?, checksum, zero_csum6_rx })
+}
+
+fn no_udp(section: &Section) -> Result<Udp, Reported> {
+    let absent = ["udp_sport", "udp_dport", "udp_csum", "udp6_csum_tx", "udp6_csum_rx"]
+        .map(|key| section.exclude(key, "is for UDP, and encap is \"ip\"; leave it out"));
+    absent.into_iter().collect::<Result<(), _>>()?;
+    Ok(Udp::default())
 }
 
 fn sessions(

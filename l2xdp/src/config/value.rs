@@ -1,7 +1,7 @@
-//! What a single value may be: numbers, words and cookies.
+//! What a single value may be: numbers and cookies.
 
 use super::Mtu;
-use l2xdp_common::pseudowire::{Cookie, L2Spec, Mss, Tos};
+use l2xdp_common::pseudowire::{Cookie, Mss, Tos};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use toml::de::DeValue;
@@ -44,24 +44,6 @@ pub fn vlan(value: &DeValue) -> Checked<u16> {
 /// `true` or `false`.
 pub fn boolean(value: &DeValue) -> Checked<bool> {
     value.as_bool().ok_or_else(|| refuse(value, "true or false"))
-}
-
-/// The encapsulation: there is one.
-pub fn encap(value: &DeValue) -> Checked<()> {
-    match value.as_str() {
-        Some("udp") => Ok(()),
-        Some("ip") => Err("\"ip\" is not supported yet; use \"udp\" at both ends".into()),
-        _ => Err(refuse(value, "\"udp\"")),
-    }
-}
-
-/// The L2-specific sublayer.
-pub fn l2spec(value: &DeValue) -> Checked<L2Spec> {
-    match value.as_str() {
-        Some("default") => Ok(L2Spec::Default),
-        Some("none") => Ok(L2Spec::None),
-        _ => Err(refuse(value, "\"default\" or \"none\"")),
-    }
 }
 
 /// The outer type of service.

@@ -1,12 +1,14 @@
 //! The start: leftovers away, devices made, next hops given time.
 
-use super::Gateway;
 use super::carry_out::tell;
-use crate::config::{Attach, Config, Session};
+use super::{Gateway, Source};
+use crate::config::{Attach, Config};
 use crate::datapath::{Datapath, Limits};
 use crate::devices::{self, Pair};
-use crate::sockets::Sockets;
-use crate::{observe, plan, trace, underlay};
+use crate::observe::{self, Observed};
+use crate::reconcile::Made;
+use crate::slow_path::SlowPath;
+use crate::{plan, trace};
 use anyhow::{Context, Result, anyhow, bail};
 use log::info;
 use rtnetlink::Handle;
@@ -20,92 +22,42 @@ const ANSWER_TURN: Duration = Duration::from_millis(50);
 
 impl Gateway {
     /// Everything after loading. What it leaves half done, `stop` undoes.
-    pub(super) async fn set_up(&mut self) -> Result<()> {
-        self.observe().await?;
-        for tunnel in &self.config.tunnels {
-            self.datapath.add_port(tunnel.udp_sport)?;
+    pub(super) async fn set_up(&mut self, config: Config) -> Result<()> {
+        self.slow_path.read(self.datapath.take_slow_path()?)?;
+        if let Source::File(_) = self.source {
+            self.observe(&config).await?;
+            check_ports(&config, &self.observed)?;
+            self.made = Made::left_behind(&self.observed);
+            self.adapt(config).await?;
         }
-        let sessions: Vec<_> =
-            self.sessions().map(|(path_mtu, session)| (path_mtu, session.clone())).collect();
-        for (path_mtu, session) in &sessions {
-            self.make_device(*path_mtu, session)
-                .await
-                .with_context(|| format!("session {}", session.session_id))?;
-        }
-        self.observe().await?;
-        self.carry_out().await?;
+        self.turn().await?;
         // A next hop that was not known yet has been asked by now: give it the time to answer.
         for _ in 0..ANSWER_TURNS {
-            if self.plan.trouble.values().all(Option::is_none) {
+            if !self.plan.waits {
                 break;
             }
             sleep(ANSWER_TURN).await;
-            self.observe().await?;
-            self.carry_out().await?;
+            self.turn().await?;
         }
         for (id, trouble) in &self.plan.trouble {
             tell(*id, trouble.as_deref());
         }
+        for kept in &self.kept {
+            info!("session {} stays on the kernel's path: {}", kept.session.session_id, kept.reason);
+        }
         self.started = true;
         Ok(())
     }
+}
 
-    /// All sessions, each with its path's MTU.
-    fn sessions(&self) -> impl Iterator<Item = (Option<u32>, &Session)> {
-        self.config.tunnels.iter().flat_map(|tunnel| {
-            let mtu =
-                underlay::resolve(&self.observed, &plan::query(tunnel)).ok().map(|underlay| underlay.mtu);
-            tunnel.sessions.iter().map(move |session| (mtu, session))
-        })
-    }
-
-    async fn make_device(&mut self, path_mtu: Option<u32>, session: &Session) -> Result<()> {
-        let (name, bridge) = match &session.attach {
-            Attach::Port { name, .. } => {
-                let port = self.observed.link(name).ok_or_else(|| anyhow!(missing("port", name)))?;
-                return match port.mac {
-                    Some(_) => Ok(()),
-                    None => {
-                        bail!("port = \"{name}\" is not an Ethernet device; name one that is: see ip link")
-                    }
-                };
-            }
-            Attach::Netdev { name, bridge } => (name.as_ref().context("a name")?, bridge),
-        };
-        if self.observed.link(name).is_some() {
-            bail!(
-                "netdev = \"{name}\": a device of that name exists; remove it (ip link delete {name}) or choose \
-                 another name"
-            );
+fn check_ports(config: &Config, observed: &Observed) -> Result<()> {
+    for name in plan::ports(config) {
+        let port = observed.link(name).ok_or_else(|| anyhow!(missing("port", name)))?;
+        if port.mac.is_none() {
+            bail!("port = \"{name}\" is not an Ethernet device; name one that is: see ip link");
         }
-        let bridge = match bridge {
-            Some(bridge) => {
-                let link = self.observed.link(bridge).ok_or_else(|| anyhow!(missing("bridge", bridge)))?;
-                if !link.bridge {
-                    bail!(
-                        "bridge = \"{bridge}\" is not a bridge; name one, or make one: ip link add NAME type bridge"
-                    );
-                }
-                Some(link.ifindex)
-            }
-            None => None,
-        };
-        let pair = Pair {
-            name,
-            wire: &devices::wire_name(session.session_id),
-            purpose: &devices::purpose(session.session_id),
-            mtu: plan::device_mtu(session, path_mtu),
-            split: false,
-            bridge,
-        };
-        self.create(&pair).await
     }
-
-    async fn create(&mut self, pair: &Pair<'_>) -> Result<()> {
-        devices::create(&self.netlink, pair).await?;
-        self.devices.push(pair.wire.to_owned());
-        Ok(())
-    }
+    Ok(())
 }
 
 /// The devices that must be there before a configuration can run: ports and bridges.
@@ -136,11 +88,16 @@ pub(super) async fn remove_leftovers(netlink: &Handle) -> Result<()> {
     Ok(())
 }
 
+/// Room for sessions that appear later, too.
+const SPARE_SESSIONS: u32 = 4096;
+
 /// What needs no undoing but to be dropped.
-pub(super) async fn load(config: &Config, netlink: &Handle, trace: bool) -> Result<(Datapath, Sockets)> {
-    let sockets = Sockets::open(&config.tunnels)?;
+pub(super) async fn load(config: &Config, netlink: &Handle, trace: bool) -> Result<(Datapath, SlowPath)> {
     let sessions = config.tunnels.iter().map(|tunnel| tunnel.sessions.len()).sum::<usize>() as u32;
-    let limits = Limits { sessions, ports: config.tunnels.len() as u32 };
+    let limits = Limits {
+        sessions: sessions + SPARE_SESSIONS,
+        ports: config.tunnels.len() as u32 + SPARE_SESSIONS,
+    };
     let links = observe::links(netlink).await?;
     let splitter = links.values().find(|link| link.name == Pair::SPLITTER.name);
     let splitter = splitter.with_context(|| missing("splitter", Pair::SPLITTER.name))?;
@@ -148,7 +105,7 @@ pub(super) async fn load(config: &Config, netlink: &Handle, trace: bool) -> Resu
     if trace {
         trace::start(datapath.ebpf())?;
     }
-    Ok((datapath, sockets))
+    Ok((datapath, SlowPath::new()?))
 }
 
 fn missing(key: &str, name: &str) -> String {

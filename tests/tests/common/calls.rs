@@ -1,4 +1,4 @@
-//! Which functions call which in a BPF object.
+//! Which functions of a BPF object call which, and how they compare.
 
 use object::{
     Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionIndex, SectionKind,
@@ -22,6 +22,29 @@ pub fn calls(object: &[u8]) -> object::Result<BTreeSet<(String, String)>> {
         }
     }
     Ok(calls)
+}
+
+/// The functions of the object that compare a register of 64 bits with a constant that was negative, or looked so in 32
+/// bits.
+pub fn negative_comparisons(object: &[u8]) -> object::Result<BTreeSet<String>> {
+    let object = object::File::parse(object)?;
+    let mut functions = BTreeSet::new();
+    for section in object.sections().filter(|section| section.kind() == SectionKind::Text) {
+        let instructions = section.data()?.chunks_exact(INSTRUCTION).enumerate();
+        for (at, _) in instructions.filter(|(_, instruction)| compares_with_negative(instruction)) {
+            functions.insert(function(&object, section.index(), (at * INSTRUCTION) as u64));
+        }
+    }
+    Ok(functions)
+}
+
+/// An unsigned comparison, in 64 bits, with such a constant.
+fn compares_with_negative(instruction: &[u8]) -> bool {
+    const JUMP: u8 = 0x05;
+    /// `==`, `>`, `>=`, `!=`, `<`, `<=`.
+    const UNSIGNED: [u8; 6] = [0x10, 0x20, 0x30, 0x50, 0xa0, 0xb0];
+    let &[opcode, _, _, _, .., highest] = instruction else { return false };
+    opcode & 0x0f == JUMP && UNSIGNED.contains(&(opcode & 0xf0)) && highest & 0x80 != 0
 }
 
 /// In bytes.

@@ -3,15 +3,60 @@
 use super::outcome::{Outcome, split_mark};
 use super::vector::{Case, Direction, File, Hook, Vector};
 use super::world::{Target, World, rx_target};
+use aya::maps::MapData;
+use aya::maps::perf::{PerfEvent, PerfEventArrayBuffer};
 use aya::{TestRun as _, TestRunOptions};
 use l2xdp::datapath::{Datapath, Limits, ProgramName};
+use l2xdp_common::SlowFrame;
 use libtest_mimic::Trial;
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// The programs, loaded once: each vector has the maps to itself.
-static DATAPATH: LazyLock<Mutex<Result<Datapath, String>>> =
-    LazyLock::new(|| Mutex::new(Datapath::load(LIMITS, SPLITTER, false).map_err(text)));
+static DATAPATH: LazyLock<Mutex<Result<Loaded, String>>> = LazyLock::new(|| Mutex::new(Loaded::new()));
+
+/// The programs, and what they give to user space.
+pub struct Loaded {
+    /// The programs.
+    pub datapath: Datapath,
+    /// Of each CPU.
+    queues: Vec<PerfEventArrayBuffer<MapData>>,
+}
+
+impl Loaded {
+    fn new() -> Result<Self, String> {
+        let mut datapath = Datapath::load(LIMITS, SPLITTER, false).map_err(text)?;
+        let mut slow_path = datapath.take_slow_path().map_err(text)?;
+        let cpus = aya::util::online_cpus().map_err(|(file, error)| format!("{file}: {error}"))?;
+        let queues = cpus.into_iter().map(|cpu| slow_path.open(cpu, Some(PAGES)).map_err(text));
+        Ok(Self { queues: queues.collect::<Result<_, _>>()?, datapath })
+    }
+
+    /// What was given to user space, which the queues hold no more.
+    pub fn given(&mut self) -> Result<Vec<(SlowFrame, Vec<u8>)>, String> {
+        let mut given = Vec::new();
+        for queue in &mut self.queues {
+            queue.for_each(|event| {
+                // The other events tell of frames that found the queue full; the program counts them.
+                if let PerfEvent::Sample { head, tail } = event {
+                    given.push(slow_frame(&[head, tail].concat()));
+                }
+            });
+        }
+        given.into_iter().collect()
+    }
+}
+
+/// Of a queue.
+const PAGES: usize = 8;
+
+/// A record is padded to eight bytes.
+fn slow_frame(bytes: &[u8]) -> Result<(SlowFrame, Vec<u8>), String> {
+    let (told, frame) = bytes.split_at_checked(size_of::<SlowFrame>()).ok_or("a record is too short")?;
+    let told: SlowFrame = bytemuck::pod_read_unaligned(told);
+    let frame = frame.get(..told.len as usize).ok_or("a record ends within its frame")?;
+    Ok((told, frame.to_vec()))
+}
 
 /// Enough for any vector.
 pub const LIMITS: Limits = Limits { sessions: 64, ports: 64 };
@@ -20,9 +65,9 @@ pub const LIMITS: Limits = Limits { sessions: 64, ports: 64 };
 pub const SPLITTER: u32 = 9;
 
 /// Does something with the programs.
-pub fn with_datapath<T>(action: impl FnOnce(&mut Datapath) -> Result<T, String>) -> Result<T, String> {
-    let mut datapath = DATAPATH.lock().unwrap_or_else(PoisonError::into_inner);
-    action(datapath.as_mut().map_err(|error| error.clone())?)
+pub fn with_loaded<T>(action: impl FnOnce(&mut Loaded) -> Result<T, String>) -> Result<T, String> {
+    let mut loaded = DATAPATH.lock().unwrap_or_else(PoisonError::into_inner);
+    action(loaded.as_mut().map_err(|error| error.clone())?)
 }
 
 /// Why programs can't be loaded here.
@@ -53,15 +98,16 @@ pub fn trials(vectors: &[Case]) -> Vec<Trial> {
 fn check(file: &File, vector: &Vector, hook: Hook) -> Result<(), String> {
     let world = World::new(file)?;
     let expected = Outcome::of_program(&world, vector, hook)?;
-    with_datapath(|datapath| {
-        install(datapath, &world)?;
-        let outcome = run(datapath, &world, vector, hook);
-        remove(datapath, &world)?;
-        outcome?.check(&expected)
+    with_loaded(|loaded| {
+        install(&mut loaded.datapath, &world)?;
+        let outcome = run(&mut loaded.datapath, &world, vector, hook);
+        remove(&mut loaded.datapath, &world)?;
+        Outcome { slow: loaded.given()?, ..outcome? }.check(&expected)
     })
 }
 
-fn install(datapath: &mut Datapath, world: &World) -> Result<(), String> {
+/// Fills the maps.
+pub fn install(datapath: &mut Datapath, world: &World) -> Result<(), String> {
     for (key, tx) in &world.plan.tx {
         datapath.set_tx(key, tx).map_err(text)?;
     }
@@ -71,12 +117,15 @@ fn install(datapath: &mut Datapath, world: &World) -> Result<(), String> {
     world.ports.iter().try_for_each(|&port| datapath.add_port(port)).map_err(text)
 }
 
-fn remove(datapath: &mut Datapath, world: &World) -> Result<(), String> {
+/// Empties them.
+pub fn remove(datapath: &mut Datapath, world: &World) -> Result<(), String> {
     world.plan.tx.keys().try_for_each(|key| datapath.remove_tx(key)).map_err(text)?;
-    world.plan.rx.keys().try_for_each(|&id| datapath.remove_rx(id)).map_err(text)
+    world.plan.rx.keys().try_for_each(|&id| datapath.remove_rx(id)).map_err(text)?;
+    world.ports.iter().try_for_each(|&port| datapath.remove_port(port)).map_err(text)
 }
 
-fn run(datapath: &mut Datapath, world: &World, vector: &Vector, hook: Hook) -> Result<Outcome, String> {
+/// Runs the program of a hook on a vector's packet.
+pub fn run(datapath: &mut Datapath, world: &World, vector: &Vector, hook: Hook) -> Result<Outcome, String> {
     let before = Counts::read(datapath, world)?;
     let mut outcome = match hook {
         Hook::Xdp => run_xdp(datapath, vector)?,

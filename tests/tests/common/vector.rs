@@ -2,6 +2,7 @@
 
 use super::hex;
 use l2xdp::config::Config;
+use l2xdp_common::pseudowire::Seq;
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -49,12 +50,36 @@ pub struct Device {
     pub veth: bool,
     /// XDP can send to it.
     pub xdp_xmit: bool,
+    /// Where the kernel's driver is that carries what the programs don't; none: user space does.
+    pub driver: Option<Driver>,
 }
 
 impl Default for Device {
     fn default() -> Self {
-        Self { mtu: 1500, veth: false, xdp_xmit: true }
+        Self { mtu: 1500, veth: false, xdp_xmit: true, driver: None }
     }
+}
+
+/// Which device is the kernel's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// This one.
+    Here,
+    /// Another.
+    Elsewhere,
+}
+
+/// What all sessions have besides.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Options {
+    /// Messages are sent with sequence numbers.
+    seq_send: bool,
+    /// They are required of those received.
+    seq_recv: bool,
+    /// Messages are taken over IPv6 without an outer UDP checksum.
+    zero_csum6_rx: bool,
 }
 
 /// A packet and what is to become of it.
@@ -89,7 +114,10 @@ pub struct Vector {
     /// The session's counters that move, and by how much.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
-    /// The frame afterwards; none: unchanged.
+    /// EtherType and control information of the tag that user space is told of beside the frame.
+    #[serde(default, deserialize_with = "frame")]
+    pub tag: Vec<u8>,
+    /// The frame afterwards, or as the slow path gets it; none: unchanged.
     #[serde(default, deserialize_with = "some_frame")]
     pub output: Option<Vec<u8>>,
 }
@@ -150,6 +178,8 @@ pub enum Verdict {
     Pass,
     /// Split first.
     Split,
+    /// On to the slow path, which TC sends it to.
+    Slow,
     /// Dropped.
     Drop,
     /// Dropped half rewritten.
@@ -209,6 +239,8 @@ struct Raw {
     wan: Wan,
     #[serde(default)]
     device: Device,
+    #[serde(default)]
+    options: Options,
     vector: Vec<Vector>,
 }
 
@@ -216,7 +248,11 @@ fn read(path: &Path) -> Result<(File, Vec<Vector>), String> {
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
     let raw: Raw = toml::from_str(&text).map_err(|error| error.to_string())?;
     let tunnels = toml::Table::from_iter([("tunnel".to_owned(), raw.tunnel)]).to_string();
-    let config = Config::parse("the vector's [[tunnel]]", &tunnels).map_err(|error| error.to_string())?;
+    let mut config = Config::parse("the vector's [[tunnel]]", &tunnels).map_err(|error| error.to_string())?;
+    for session in config.tunnels.iter_mut().flat_map(|tunnel| &mut tunnel.sessions) {
+        session.pseudowire.seq = Seq { send: raw.options.seq_send, recv: raw.options.seq_recv };
+        session.pseudowire.zero_csum6_rx |= raw.options.zero_csum6_rx;
+    }
     Ok((File { config, wan: raw.wan, device: raw.device }, raw.vector))
 }
 

@@ -1,10 +1,12 @@
 //! What the loader would plan for a vector's file.
 
-use super::vector::{Direction, File, Hook, Vector};
-use l2xdp::config::Attach;
+use super::vector::{Direction, Driver, File, Hook, Vector};
+use l2xdp::config::{Attach, Backend};
 use l2xdp::devices::wire_name;
 use l2xdp::observe::{Link, Neighbour, Observed, Route};
-use l2xdp::plan::{self, Plan, XdpMode};
+use l2xdp::plan::{self, Plan, Wish, XdpMode};
+use l2xdp::reconcile::Made;
+use l2xdp::slots::Slots;
 use l2xdp_common::RxSession;
 use l2xdp_common::session::flag;
 use std::collections::BTreeSet;
@@ -15,6 +17,8 @@ pub const ATTACHED: u32 = 1;
 const WIRE: u32 = 2;
 /// The WAN device.
 const WAN: u32 = 3;
+/// The kernel's device, where it is another.
+const DRIVER: u32 = 4;
 
 /// The maps' content, and what to call its parts.
 #[derive(Debug)]
@@ -25,6 +29,10 @@ pub struct World {
     pub ports: BTreeSet<u16>,
     /// Session ids, by the slots of their counters.
     pub sessions: Vec<u32>,
+    /// The file's first session.
+    first: u32,
+    /// Where the kernel's driver is that carries what the programs don't.
+    pub driver: Option<Driver>,
     attach: Attach,
 }
 
@@ -41,18 +49,36 @@ impl World {
     /// Of a file.
     pub fn new(file: &File) -> Result<Self, String> {
         let sessions = || file.config.tunnels.iter().flat_map(|tunnel| &tunnel.sessions);
-        let attach = sessions().next().ok_or("no session")?.attach.clone();
+        let first = sessions().next().ok_or("no session")?;
+        let attach = first.attach.clone();
+        let ids: BTreeSet<_> = sessions().map(|session| session.session_id).collect();
+        let mut slots = Slots::new(ids.len() as u32);
+        slots.follow(&ids);
+        let mut config = file.config.clone();
+        config.tunnels.iter_mut().for_each(|tunnel| tunnel.backend = Backend::Standalone);
+        let wish =
+            Wish { config: &config, mode: XdpMode::Auto, wan: &[], made: &Made::default(), slots: &slots };
+        let mut plan = plan::plan(&wish, &observed(file, &attach));
+        for tx in plan.tx.values_mut() {
+            tx.slow_ifindex = match file.device.driver {
+                Some(Driver::Here) => ATTACHED,
+                Some(Driver::Elsewhere) => DRIVER,
+                None => 0,
+            };
+        }
         Ok(Self {
-            plan: plan::plan(&file.config, XdpMode::Auto, &observed(file, &attach)),
+            plan,
+            driver: file.device.driver,
             ports: file.config.tunnels.iter().map(|tunnel| tunnel.udp_sport).collect(),
-            sessions: sessions().map(|session| session.session_id).collect(),
+            sessions: ids.into_iter().collect(),
+            first: first.session_id,
             attach,
         })
     }
 
     /// The id of the session whose counters move.
     pub fn session(&self, vector: &Vector) -> u32 {
-        vector.session.unwrap_or(self.sessions[0])
+        vector.session.unwrap_or(self.first)
     }
 
     /// Is the vector about a received frame that gets the tag of its session?
@@ -92,14 +118,17 @@ fn observed(file: &File, attach: &Attach) -> Observed {
         Attach::Netdev { name, .. } => name.as_deref().unwrap_or_default(),
         Attach::Port { name, .. } => name,
     };
-    add(Link { mtu: device.mtu, veth: device.veth, ..link(ATTACHED, name) });
+    let mut attached = Link { mtu: device.mtu, veth: device.veth, ..link(ATTACHED, name) };
     let mut output = ATTACHED;
     if let Attach::Netdev { .. } = attach {
         output = WIRE;
         for session in file.config.tunnels.iter().flat_map(|tunnel| &tunnel.sessions) {
+            let alias = Some(format!("l2xdp session {}", session.session_id));
+            attached = Link { veth: true, alias, ..attached };
             add(Link { mtu: device.mtu, ..link(WIRE, &wire_name(session.session_id)) });
         }
     }
+    add(attached);
     if !wan.xdp_xmit {
         observed.no_xdp_xmit.insert(WAN);
     }
@@ -107,7 +136,7 @@ fn observed(file: &File, attach: &Attach) -> Observed {
         observed.no_xdp_xmit.insert(output);
     }
     for tunnel in &file.config.tunnels {
-        let route = Route { ifindex: WAN, gateway: None, mtu: None, local: false };
+        let route = Route { ifindex: WAN, gateway: None, mtu: None, local: false, ttl: 64 };
         observed.routes.insert(plan::query(tunnel), Ok(route));
         let neighbour = Neighbour { mac: wan.next_hop, managed: true, ..Neighbour::default() };
         observed.neighbours.insert((WAN, tunnel.remote), neighbour);

@@ -1,7 +1,7 @@
 //! Files in which nothing is wrong.
 
 use super::super::{Attach, Backend, Config, Encap, Mtu, Session, Tunnel};
-use super::{SAMPLE, accept, with_line};
+use super::{SAMPLE, accept, ipv6, over_ip, with_line};
 use l2xdp_common::pseudowire::{Cookie, L2Spec, Mss, Pseudowire, Seq, Tos};
 use std::net::IpAddr;
 
@@ -62,6 +62,9 @@ fn defaults_are_what_the_sample_says() {
     let short: Vec<_> =
         SAMPLE.lines().filter(|line| !defaults.iter().any(|key| line.starts_with(key))).collect();
     assert_eq!(accept(&short.join("\n")), accept(SAMPLE));
+    let long = with_line(4, "backend = 'auto'\nudp_csum = false\ntos = 0");
+    let long = long.replace("mtu = ", "seq = 'none'\nmtu = ");
+    assert_eq!(accept(&format!("backend = 'auto'\n{long}")), accept(SAMPLE));
 }
 
 #[test]
@@ -88,11 +91,68 @@ fn every_value_of_a_session() {
 #[test]
 fn every_value_of_a_tunnel() {
     let of = |text| session(&with_line(4, text)).pseudowire;
-    assert_eq!(of("ttl = 1").ttl, 1);
-    assert_eq!(of("ttl = 255").ttl, 255);
     assert_eq!(of("tos = 'inherit'").tos, Tos::Inherit);
     assert_eq!(of("tos = 0xb8").tos, Tos::Fixed(0xb8));
     assert!(of("udp_csum = true").checksum);
+}
+
+#[test]
+fn a_ttl_that_is_not_there_is_the_kernels() {
+    for (text, tunnel, likely) in
+        [("", None, 64), ("ttl = 1", Some(1), 1), ("ttl = 64", Some(64), 64), ("ttl = 255", Some(255), 255)]
+    {
+        let read = accept(&with_line(4, text)).tunnels.remove(0);
+        assert_eq!((read.ttl, read.sessions[0].pseudowire.ttl), (tunnel, likely), "{text}");
+    }
+}
+
+#[test]
+fn the_backend_of_the_file_and_of_a_tunnel() {
+    let of = |top: &str, text: &str| accept(&format!("{top}\n{}", with_line(4, text))).tunnels[0].backend;
+    assert_eq!(of("backend = 'kernel'", ""), Backend::Kernel);
+    assert_eq!(of("backend = 'standalone'", ""), Backend::Standalone);
+    assert_eq!(of("backend = 'standalone'", "backend = 'kernel'"), Backend::Kernel);
+    assert_eq!(of("backend = 'kernel'", "backend = 'auto'"), Backend::Auto);
+    assert_eq!(of("", "backend = 'standalone'"), Backend::Standalone);
+}
+
+#[test]
+fn a_tunnel_over_ip() {
+    for (text, backend) in [("", Backend::Auto), ("backend = 'kernel'", Backend::Kernel)] {
+        let tunnel = accept(&format!("{text}\n{}", over_ip())).tunnels.remove(0);
+        assert_eq!((tunnel.encap, tunnel.backend), (Encap::Ip, backend));
+        assert_eq!((tunnel.udp_sport, tunnel.udp_dport, tunnel.checksum), (0, 0, false));
+        let pseudowire = tunnel.sessions[0].pseudowire;
+        assert_eq!((pseudowire.udp_sport, pseudowire.udp_dport, pseudowire.checksum), (0, 0, false));
+    }
+    let tunnel = accept(&ipv6(&over_ip())).tunnels.remove(0);
+    assert!(!tunnel.checksum && !tunnel.zero_csum6_rx);
+    accept(&format!("backend = 'standalone'\n{}", over_ip().replace("encap", "backend = 'auto'\nencap")));
+    let port = over_ip().replace("netdev = \"l2x0\"\nbridge = \"br0\"\nmtu = \"auto\"", "port = 'eth1'");
+    assert_eq!(session(&port).attach, Attach::Port { name: "eth1".into(), vlan: None });
+}
+
+#[test]
+fn sequence_numbers() {
+    for (word, send, recv) in
+        [("none", false, false), ("send", true, false), ("recv", false, true), ("both", true, true)]
+    {
+        let seq = session(&with_line(19, &format!("seq = '{word}'"))).pseudowire.seq;
+        assert_eq!(seq, Seq { send, recv }, "{word}");
+    }
+    let neither = session(&with_line(15, "l2spec_type = 'none'\nseq = 'none'")).pseudowire;
+    assert_eq!((neither.l2spec, neither.seq), (L2Spec::None, Seq::default()));
+}
+
+#[test]
+fn a_netdev_by_each_of_its_names_or_none() {
+    for key in ["name", "ifname"] {
+        assert_eq!(accept(&with_line(16, &format!("{key} = 'l2x0'"))), accept(SAMPLE));
+    }
+    let bridged = session(&with_line(16, "")).attach;
+    assert_eq!(bridged, Attach::Netdev { name: None, bridge: Some("br0".into()) });
+    let alone = session(&SAMPLE.replace("netdev = \"l2x0\"\nbridge = \"br0\"", "")).attach;
+    assert_eq!(alone, Attach::Netdev { name: None, bridge: None });
 }
 
 #[test]
@@ -114,17 +174,29 @@ fn a_port_and_its_vlan() {
 
 #[test]
 fn ipv6_has_checksums_unless_told_otherwise() {
-    let ipv6 = SAMPLE.replace("1.1.1.2", "2001:db8::1").replace("2.2.2.2", "fd00::2");
-    let tunnel = &accept(&ipv6).tunnels[0];
-    assert_eq!((tunnel.local, tunnel.remote, tunnel.checksum), (ip("2001:db8::1"), ip("fd00::2"), true));
-    let off = accept(&ipv6.replace("encap = \"udp\"", "udp6_csum_tx = false"));
-    assert!(!off.tunnels[0].checksum && !off.tunnels[0].sessions[0].pseudowire.checksum);
+    let tunnel = &accept(&ipv6(SAMPLE)).tunnels[0];
+    assert_eq!((tunnel.local, tunnel.remote), (ip("2001:db8::1"), ip("fd00::2")));
+    // What the file says, whether checksums are sent then, and whether messages without one are accepted.
+    for (text, checksum, zero_csum6_rx) in [
+        ("", true, false),
+        ("udp6_csum_tx = true\nudp6_csum_rx = true", true, false),
+        ("udp6_csum_tx = false", false, false),
+        ("udp6_csum_rx = false", true, true),
+        ("udp6_csum_tx = false\nudp6_csum_rx = false", false, true),
+    ] {
+        let tunnel = accept(&ipv6(&with_line(4, text))).tunnels.remove(0);
+        let pseudowire = tunnel.sessions[0].pseudowire;
+        assert_eq!((tunnel.checksum, tunnel.zero_csum6_rx), (checksum, zero_csum6_rx), "{text}");
+        assert_eq!((pseudowire.checksum, pseudowire.zero_csum6_rx), (checksum, zero_csum6_rx), "{text}");
+    }
 }
 
 #[test]
 fn the_longest_mtu_fills_an_outer_packet() {
     // 65535 − 20 (IPv4) − 8 (UDP) − 8 (L2TP) − 8 (cookie) − 4 (L2SS) − 14 (Ethernet)
     assert_eq!(session(&with_line(18, "mtu = 65473")).mtu, Mtu::Fixed(65473));
+    // 65535 − 20 (IPv4) − 4 (session id) − 8 (cookie) − 4 (L2SS) − 14 (Ethernet)
+    assert_eq!(session(&over_ip().replace("\"auto\"\nmss", "65485\nmss")).mtu, Mtu::Fixed(65485));
 }
 
 #[test]

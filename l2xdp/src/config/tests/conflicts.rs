@@ -1,7 +1,7 @@
 //! What two tunnels or sessions of a file cannot both have.
 
 use super::super::Config;
-use super::{SAMPLE, accept, assert_refused};
+use super::{SAMPLE, accept, assert_refused, over_ip};
 
 /// A second tunnel, which follows the 19 lines of the sample.
 const SECOND: &str = r#"[[tunnel]]
@@ -62,6 +62,29 @@ fn two_tunnels() {
     );
 }
 
+/// Two tunnels over IP between the same addresses; the second follows the 17 lines of the first.
+fn two_over_ip(peer_session_id: u32) -> String {
+    let second = SECOND
+        .replace("udp_sport = 6001\nudp_dport = 5000", "encap = \"ip\"")
+        .replace("peer_session_id = 4000", &format!("peer_session_id = {peer_session_id}"));
+    format!("{}\n{second}", over_ip())
+}
+
+#[test]
+fn two_tunnels_over_ip() {
+    accept(&two_over_ip(4001));
+    // Another over UDP between the same addresses, with a peer_session_id that one of the two has.
+    let udp = SECOND.replace("1001", "1002").replace("3001", "3002").replace("l2x1", "l2x2");
+    accept(&format!("{}{udp}", two_over_ip(4001)));
+    // Over IP, the peer has nothing but the session's id to tell them apart.
+    assert_refused(
+        &two_over_ip(4000),
+        26,
+        "tunnel.session.peer_session_id",
+        "4000 is already the tunnel.session.peer_session_id of line 10, to the same peer; choose another",
+    );
+}
+
 #[test]
 fn two_sessions_to_one_peer() {
     let same =
@@ -103,6 +126,13 @@ fn interfaces() {
             "the tunnel.session.port of line 11; choose another interface",
         ),
         ("netdev = 'a'", "netdev = 'b'\nbridge = 'a'", 16, BRIDGE, "the tunnel.session.netdev of line 11"),
+        (
+            "name = 'a'",
+            "ifname = 'a'",
+            15,
+            "tunnel.session.ifname",
+            "\"a\" is already the tunnel.session.name of line 11; choose another interface",
+        ),
         ("port = 'a'", "netdev = 'b'\nbridge = 'a'", 16, BRIDGE, "the tunnel.session.port of line 11"),
         (
             "port = 'a'",
@@ -146,6 +176,8 @@ fn interfaces() {
         "port = 'a'\nvlan = 6",
         "port = 'b'",
         "netdev = 'c'\nbridge = 'd'",
+        "bridge = 'd'",
+        "",
     ]));
 }
 

@@ -6,8 +6,9 @@ mod document;
 mod file;
 mod refused_keys;
 mod refused_values;
+mod rendered;
 
-use super::{Config, Problem};
+use super::{Config, Problem, render};
 
 /// The sample of the README, every line at a known place.
 const SAMPLE: &str = r#"[[tunnel]]
@@ -38,7 +39,15 @@ fn with_line(line: usize, text: &str) -> String {
     lines.join("\n")
 }
 
+/// What a text is read as. Whatever is accepted must survive being written and read again.
 fn accept(text: &str) -> Config {
+    let config = parse(text);
+    let rendered = render(&config);
+    assert_eq!(parse(&rendered), config, "read:\n{text}\nwritten:\n{rendered}");
+    config
+}
+
+fn parse(text: &str) -> Config {
     Config::parse("l2xdp.toml", text).unwrap_or_else(|error| panic!("refused:\n{error}\nin:\n{text}"))
 }
 
@@ -47,6 +56,16 @@ fn problems(text: &str) -> Vec<Problem> {
         Ok(_) => panic!("accepted:\n{text}"),
         Err(error) => error.problems().to_vec(),
     }
+}
+
+/// A text with IPv6 addresses in place of the sample's.
+fn ipv6(text: &str) -> String {
+    text.replace("1.1.1.2", "2001:db8::1").replace("2.2.2.2", "fd00::2")
+}
+
+/// The sample over IP, which its line 4 says, without the two lines of ports.
+fn over_ip() -> String {
+    with_line(4, "encap = \"ip\"").replace("udp_sport = 6000\nudp_dport = 5000\n", "")
 }
 
 /// Asserts that a text has one problem: at this line, about this key, with these words.

@@ -1,6 +1,6 @@
 //! Values that cannot be, each in the place of one line of the sample.
 
-use super::{assert_refused, with_line};
+use super::{SAMPLE, assert_refused, over_ip, with_line};
 
 /// Line, what stands there instead, the key that is named, and words of the message.
 type Case = (usize, &'static str, &'static str, &'static str);
@@ -36,8 +36,15 @@ fn numbers() {
 #[test]
 fn words() {
     assert_all(&[
-        (4, "encap = 'ip'", "tunnel.encap", "not supported yet; use \"udp\""),
-        (4, "encap = 'gre'", "tunnel.encap", "write \"udp\""),
+        (
+            4,
+            "backend = 'user'",
+            "tunnel.backend",
+            "cannot be the string \"user\"; write \"auto\", \"kernel\" or \"standalone\"",
+        ),
+        (4, "backend = true", "tunnel.backend", "cannot be true; write \"auto\", \"kernel\" or"),
+        (4, "encap = 'gre'", "tunnel.encap", "cannot be the string \"gre\"; write \"udp\" or \"ip\""),
+        (4, "encap = 115", "tunnel.encap", "cannot be 115; write \"udp\" or \"ip\""),
         (4, "udp_csum = 'on'", "tunnel.udp_csum", "the string \"on\"; write true or false"),
         (4, "udp_csum = 1", "tunnel.udp_csum", "write true or false"),
         (4, "tos = 46", "tunnel.tos", "ECN bits, the lowest two; for DSCP 46 write 184"),
@@ -46,6 +53,13 @@ fn words() {
         (4, "tos = 'EF'", "tunnel.tos", "\"inherit\" or a whole number from 0 to 255"),
         (15, "l2spec_type = 'off'", "tunnel.session.l2spec_type", "write \"default\" or \"none\""),
         (15, "l2spec_type = 0", "tunnel.session.l2spec_type", "write \"default\" or \"none\""),
+        (
+            19,
+            "seq = 'on'",
+            "tunnel.session.seq",
+            "cannot be the string \"on\"; write \"none\", \"send\", \"recv\" or \"both\"",
+        ),
+        (19, "seq = true", "tunnel.session.seq", "cannot be true; write \"none\""),
         (18, "mtu = 67", "tunnel.session.mtu", "\"auto\" or a whole number from 68 to 65535"),
         (18, "mtu = 65536", "tunnel.session.mtu", "\"auto\" or a whole number from 68 to 65535"),
         (
@@ -59,6 +73,18 @@ fn words() {
         (19, "mss = 65496", "tunnel.session.mss", "\"off\" or a whole number from 64 to 65495"),
         (19, "mss = false", "tunnel.session.mss", "\"auto\", \"off\" or a whole number"),
     ]);
+    assert_refused(
+        &format!("backend = 'user'\n{SAMPLE}"),
+        1,
+        "backend",
+        "cannot be the string \"user\"; write \"auto\", \"kernel\" or \"standalone\"",
+    );
+    assert_refused(
+        &over_ip().replace("\"auto\"\nmss", "65486\nmss"),
+        16,
+        "tunnel.session.mtu",
+        "does not fit into an outer IP packet; write \"auto\" or at most 65485",
+    );
 }
 
 #[test]
@@ -119,6 +145,8 @@ fn interface_names() {
         (16, "netdev = 'l2x%d'", "tunnel.session.netdev", "'%'"),
         (16, "netdev = '.'", "tunnel.session.netdev", "reserved by the kernel"),
         (16, "netdev = 'all'", "tunnel.session.netdev", "reserved by the kernel; choose another name"),
+        (16, "name = 'a/b'", "tunnel.session.name", "leave out '/'"),
+        (16, "ifname = 'l2xw3000'", "tunnel.session.ifname", "the name of a device that l2xdp makes"),
         (17, "bridge = '..'", "tunnel.session.bridge", "reserved by the kernel"),
     ]);
 }
