@@ -7,6 +7,7 @@ use l2xdp::observe::{Link, Observed, Route};
 use l2xdp::plan;
 use l2xdp_common::pseudowire::{L2Spec, Seq};
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 const WAN: u32 = 2;
 const BRIDGE: u32 = 3;
@@ -21,8 +22,8 @@ fn udp(ends: [&str; 2]) -> TunnelEncap {
     let ipv6 = ends == V6;
     let [local, remote] = ends.map(|end| end.parse().unwrap());
     TunnelEncap::Udp {
-        local: (local, 6000).into(),
-        remote: (remote, 5000).into(),
+        local: SocketAddr::new(local, 6000),
+        remote: SocketAddr::new(remote, 5000),
         udp_csum: false,
         udp6_csum_tx: ipv6,
         udp6_csum_rx: ipv6,
