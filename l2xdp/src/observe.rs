@@ -39,7 +39,7 @@ pub struct Link {
     pub running: bool,
     /// A veth.
     pub veth: bool,
-    /// The index of a veth's other end, in whichever namespace.
+    /// The index of a veth's other end, in whichever namespace; of what is on top of a device (VLAN, macvlan), of that.
     pub peer: Option<u32>,
     /// A bridge.
     pub bridge: bool,
@@ -136,6 +136,23 @@ impl Observed {
         let session = self.l2tp.sessions.get(key).ok_or("the kernel has no such session any more")?;
         let name = session.ifname.as_deref().unwrap_or("?");
         Err(format!("its device, {name} when it was made, is not in this namespace, or was renamed"))
+    }
+
+    /// Do frames sent out of this device reach another as they are, with unfinished checksums and unsplit? A veth hands
+    /// them over so, and what is on top of one (VLAN, macvlan, bridge, bond) leaves the work to it.
+    pub fn hands_over(&self, link: &Link) -> bool {
+        /// More devices than anyone stacks.
+        const DEPTH: u32 = 8;
+        self.hands_over_within(link, DEPTH)
+    }
+
+    fn hands_over_within(&self, link: &Link, depth: u32) -> bool {
+        if link.veth || depth == 0 {
+            return link.tx_checksum;
+        }
+        let below = link.peer.and_then(|index| self.links.get(&index));
+        let ports = self.links.values().filter(|port| port.controller == Some(link.ifindex));
+        below.into_iter().chain(ports).any(|below| self.hands_over_within(below, depth - 1))
     }
 
     /// Can XDP send frames out of this device?
