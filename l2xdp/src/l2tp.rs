@@ -163,6 +163,8 @@ pub struct L2tpState {
     pub tunnels: BTreeMap<u32, KernelTunnel>,
     /// By the tunnel's and our session's id.
     pub sessions: BTreeMap<SessionKey, KernelSession>,
+    /// The names that sessions' devices have now, where debugfs tells them.
+    pub devices: BTreeMap<SessionKey, String>,
 }
 
 /// The multicast group of changes (`L2TP_GENL_MCGROUP`).
@@ -201,15 +203,16 @@ impl L2tp {
     pub async fn state(&self) -> Result<L2tpState> {
         let tunnels = self.dump(L2tpCmd::TunnelGet).await.context("list L2TP tunnels")?;
         let sessions = self.dump(L2tpCmd::SessionGet).await.context("list L2TP sessions")?;
-        let l2specs = if sessions.is_empty() { None } else { debugfs::read() }.unwrap_or_default();
+        let told = if sessions.is_empty() { None } else { debugfs::read() }.unwrap_or_default();
         let tunnels = tunnels.iter().map(|attributes| wire::to_tunnel(attributes));
         let sessions = sessions.iter().map(|attributes| {
             let session = wire::to_session(attributes);
-            KernelSession { l2spec: l2specs.get(&session.key()).copied(), ..session }
+            KernelSession { l2spec: told.get(&session.key()).and_then(|told| told.l2spec), ..session }
         });
         Ok(L2tpState {
             tunnels: tunnels.map(|tunnel| (tunnel.tunnel_id, tunnel)).collect(),
             sessions: sessions.map(|session| (session.key(), session)).collect(),
+            devices: told.into_iter().filter_map(|(key, told)| Some((key, told.device?))).collect(),
         })
     }
 

@@ -324,7 +324,7 @@ impl<'a> Line<'a> {
             0
         };
         let wan = path.and_then(|path| self.observed.links.get(&path.ifindex));
-        let as_they_are = wan.is_some_and(|wan| wan.veth && wan.tx_checksum);
+        let as_they_are = wan.is_some_and(|wan| self.observed.hands_over(wan));
         let unreachable = path.is_some_and(|path| !self.observed.xdp_xmit(path.ifindex));
         let vlan = pseudowire.vlan.map_or(AttachKey::ALL_VLANS, u32::from);
         let slow_ifindex = ends.kernel.map_or(0, |device| device.ifindex);

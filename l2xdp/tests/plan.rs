@@ -139,6 +139,35 @@ fn what_xdp_cannot_send_to_is_left_to_tc() {
     assert!(!plan.rx[&3000].has(flag::VIA_TC) && plan.tx[&key].has(flag::VIA_TC));
 }
 
+/// A VLAN device on a veth, a bridge with a veth in it, and both.
+#[test]
+fn what_is_on_top_of_a_veth_hands_frames_over_like_it() {
+    const VETH: u32 = 8;
+    const BRIDGE: u32 = 9;
+    let config = config("", "netdev = \"l2x0\"");
+    let key = AttachKey { ifindex: NETDEV, vlan: AttachKey::ALL_VLANS };
+    let finishes = |change: &dyn Fn(&mut Observed)| {
+        let mut observed = observed(&config);
+        let veth = Link { veth: true, tx_checksum: true, peer: Some(77), ..link(VETH, "veth0") };
+        observed.links.insert(VETH, veth);
+        observed.links.insert(BRIDGE, link(BRIDGE, "br0"));
+        change(&mut observed);
+        of(&config, XdpMode::Auto, &observed).tx[&key].has(flag::FINISH)
+    };
+    assert!(!finishes(&|_| {}), "a NIC finishes checksums itself");
+    assert!(finishes(&|it| it.links.get_mut(&WAN).unwrap().peer = Some(VETH)));
+    assert!(finishes(&|it| it.links.get_mut(&VETH).unwrap().controller = Some(WAN)));
+    assert!(finishes(&|it| {
+        it.links.get_mut(&WAN).unwrap().peer = Some(BRIDGE);
+        it.links.get_mut(&VETH).unwrap().controller = Some(BRIDGE);
+    }));
+    assert!(!finishes(&|it| {
+        it.links.get_mut(&WAN).unwrap().peer = Some(VETH);
+        it.links.get_mut(&VETH).unwrap().tx_checksum = false;
+    }));
+    assert!(!finishes(&|it| it.links.get_mut(&WAN).unwrap().peer = Some(WAN)), "no end without a limit");
+}
+
 #[test]
 fn veth_wan_may_bring_unfinished_checksums() {
     let config = config("", "netdev = \"l2x0\"");

@@ -31,6 +31,11 @@ impl Gateway {
             self.adapt(config).await?;
         }
         self.turn().await?;
+        if let Source::Kernel { wan, .. } = &self.source
+            && let Some(name) = wan.iter().find(|name| self.observed.link(name).is_none())
+        {
+            bail!("--wan {name}: there is no such interface; see ip link");
+        }
         // A next hop that was not known yet has been asked by now: give it the time to answer.
         for _ in 0..ANSWER_TURNS {
             if !self.plan.waits {

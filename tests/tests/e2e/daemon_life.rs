@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, ensure};
 use l2xdp_tests::command;
 use l2xdp_tests::daemon::{Daemon, Gateways};
 use l2xdp_tests::interrupt;
-use l2xdp_tests::process::Process;
 use l2xdp_tests::netns::Namespace;
+use l2xdp_tests::process::Process;
 use l2xdp_tests::topology::Lab;
 use l2xdp_tests::wire::{Attach, Side, Underlay, Wire};
 use libtest_mimic::Trial;
@@ -19,8 +19,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::bench::{self, Bench, Kind};
-use crate::snapshot::Snapshot;
 use crate::traffic::{Pair, ping, transfer, until_answered};
+use l2xdp_tests::snapshot::Snapshot;
 
 const AT_START: Duration = Duration::from_secs(4);
 const SOON: Duration = Duration::from_secs(2);

@@ -12,8 +12,8 @@ use libtest_mimic::Trial;
 
 use crate::bench::{self, Bench, Kind};
 use crate::differences::Differences;
-use crate::snapshot::Snapshot;
 use crate::traffic::{PINGS, Pair, Syns, ping, transfer, until_answered};
+use l2xdp_tests::snapshot::Snapshot;
 
 const AT_START: Duration = Duration::from_secs(4);
 const SOON: Duration = Duration::from_secs(2);
@@ -217,9 +217,8 @@ fn renamed(bench: &Bench) -> Result<()> {
 
     lab.tun01.run("ip link set eth0 mtu 1400")?;
     let longest = format!("mtu {} ", 1400 - wire.overhead() - 14);
-    let followed = interrupt::poll(SOON, || {
-        Ok(lab.tun01.run("ip link show pw7")?.contains(&longest).then_some(()))
-    })?;
+    let followed =
+        interrupt::poll(SOON, || Ok(lab.tun01.run("ip link show pw7")?.contains(&longest).then_some(())))?;
     ensure!(followed.is_some(), "it has not followed to {longest}: {}", lab.tun01.run("ip link show pw7")?);
     lab.tun01.run("ip link set eth0 mtu 1500")?;
     gateways.stop()?;

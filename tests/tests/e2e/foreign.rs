@@ -31,7 +31,8 @@ pub fn trials() -> Vec<Trial> {
             let port = name(&format!("port/{family}"));
             trials.push(bench::trial(port, Kind::Silent, move |bench| whole_port(bench, xdp_mode, family)));
             let numbers = name(&format!("peer-switches-numbers/{family}"));
-            trials.push(bench::trial(numbers, Kind::Silent, move |bench| numbers_on(bench, xdp_mode, family)));
+            trials
+                .push(bench::trial(numbers, Kind::Silent, move |bench| numbers_on(bench, xdp_mode, family)));
             let bad = name(&format!("bad-messages/{family}"));
             trials.push(bench::trial(bad, Kind::Silent, move |bench| bad::refused(bench, xdp_mode, family)));
         }

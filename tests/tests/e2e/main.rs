@@ -1,7 +1,6 @@
 //! The whole of l2xdp in network namespaces: real daemons, real traffic, and judges that know nothing of l2xdp.
 
 mod bench;
-mod bpf;
 mod daemon_life;
 mod differences;
 mod following;
@@ -13,12 +12,11 @@ mod raw;
 mod refusals;
 mod reload;
 mod slow;
-mod snapshot;
 mod vlan;
 
 use std::process::ExitCode;
 
-use l2xdp_tests::{frames, interrupt, needs, packet, traffic};
+use l2xdp_tests::{bpf, frames, interrupt, needs, packet, traffic};
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {

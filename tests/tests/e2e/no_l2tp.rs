@@ -17,7 +17,13 @@ pub fn trials() -> Vec<Trial> {
         Refusal {
             name: "no-l2tp/encap-ip",
             edit: (UDP, "encap = \"ip\"\nlocal = \"1.1.1.2\"\nremote = \"2.2.2.2\"\n"),
-            says: &["tunnel 1000", "no L2TP", "encap = \"ip\"", "modprobe l2tp_eth l2tp_ip", "encap = \"udp\""],
+            says: &[
+                "tunnel 1000",
+                "no L2TP",
+                "encap = \"ip\"",
+                "modprobe l2tp_eth l2tp_ip",
+                "encap = \"udp\"",
+            ],
             ..NOTHING
         },
         Refusal { name: "no-l2tp/accelerate", command: "accelerate --all", says: MISSING, ..NOTHING },

@@ -12,7 +12,7 @@ use libtest_mimic::Trial;
 
 use crate::bench::{self, Bench, Kind};
 use crate::bpf::{self, Hook, PASS_ALL};
-use crate::snapshot::Snapshot;
+use l2xdp_tests::snapshot::Snapshot;
 
 /// Something that is in the way.
 pub struct Refusal {

@@ -14,8 +14,8 @@ use libtest_mimic::Trial;
 use crate::bench::{self, Bench, Kind};
 use crate::frames::{self, carried};
 use crate::packet::PacketSocket;
-use crate::snapshot::Snapshot;
 use crate::traffic::{Pair, until_answered};
+use l2xdp_tests::snapshot::Snapshot;
 
 const AT_START: Duration = Duration::from_secs(4);
 
@@ -57,11 +57,12 @@ impl Other {
 
     /// A frame each way arrives.
     fn carries(&self, lab: &Lab) -> Result<()> {
-        let [one, two] =
-            Side::BOTH.map(|side| PacketSocket::open(lab.gateway(side), &self.device()));
+        let [one, two] = Side::BOTH.map(|side| PacketSocket::open(lab.gateway(side), &self.device()));
         let (one, two) = (one?, two?);
         let frames = [frames::length(60), frames::length(1000)];
-        carried(&one, &two, &frames).and_then(|()| carried(&two, &one, &frames)).with_context(|| self.device())
+        carried(&one, &two, &frames)
+            .and_then(|()| carried(&two, &one, &frames))
+            .with_context(|| self.device())
     }
 }
 
@@ -120,7 +121,8 @@ fn refused(bench: &Bench) -> Result<()> {
     ];
     while_pinging(lab, || {
         for (config, says) in &cases {
-            let told = gateways.daemon_mut(Side::One).reload(config, "the configuration as it was runs on")?;
+            let told =
+                gateways.daemon_mut(Side::One).reload(config, "the configuration as it was runs on")?;
             for word in says {
                 ensure!(told.contains(word), "it does not say “{word}”: {told}");
             }

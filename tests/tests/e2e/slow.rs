@@ -194,11 +194,7 @@ fn ipsec_policy(bench: &Bench, wire: &Wire) -> Result<()> {
 }
 
 /// Watches on the counters of a side and of the other.
-fn both<'a>(
-    lab: &'a Lab,
-    gateways: &'a Gateways,
-    side: Side,
-) -> Result<(Differences<'a>, Differences<'a>)> {
+fn both<'a>(lab: &'a Lab, gateways: &'a Gateways, side: Side) -> Result<(Differences<'a>, Differences<'a>)> {
     let since = |side| Differences::since(gateways.daemon(side), lab.gateway(side));
     Ok((since(side)?, since(side.other())?))
 }

@@ -3,7 +3,10 @@
 mod arm;
 mod bench;
 mod carrier;
+mod cases;
+mod interop;
 mod outer;
+mod receive;
 mod send;
 mod session;
 
@@ -16,7 +19,8 @@ fn main() -> ExitCode {
     let mut args = Arguments::from_args();
     // Two gateways at a time, whose answers are waited for.
     args.test_threads = args.test_threads.or(Some(1));
-    let mut trials: Vec<Trial> = [send::trials].iter().flat_map(|trials| trials()).collect();
+    let mut trials: Vec<Trial> =
+        [send::trials, receive::trials, interop::trials].iter().flat_map(|trials| trials()).collect();
     if let Some(reason) = obstacle() {
         trials = trials.into_iter().map(|trial| skipped(trial, &args, &reason)).collect();
     }
@@ -26,6 +30,7 @@ fn main() -> ExitCode {
     }
     let conclusion = libtest_mimic::run(&args, trials);
     bench::take_down();
+    interop::take_down();
     conclusion.exit_code()
 }
 
