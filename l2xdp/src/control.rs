@@ -140,7 +140,11 @@ pub fn ask(question: Question) -> Result<Answer> {
     let _ = stream.write_all(question.word().as_bytes());
     let _ = stream.shutdown(Shutdown::Write);
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).context("the l2xdp of this network namespace does not answer")?;
+    match stream.read_to_end(&mut answer) {
+        // It has hung up without reading the question.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+        read => _ = read.context("the l2xdp of this network namespace does not answer")?,
+    }
     if answer.is_empty() {
         bail!("the l2xdp of this network namespace answers to root only");
     }

@@ -206,9 +206,6 @@ impl Gateway {
     }
 
     async fn make_deliveries(&mut self, wanted: &BTreeSet<u32>) -> Result<()> {
-        // An administrator may have removed one.
-        let observed = &self.observed;
-        self.made.deliveries.retain(|id| observed.link(&devices::wire_name(*id)).is_some());
         let steps: Vec<_> =
             wanted.difference(&self.made.deliveries).copied().map(Step::CreateDelivery).collect();
         for step in &steps {
@@ -244,6 +241,7 @@ impl Gateway {
         let sequenced =
             sessions.map(|session| session.session_id).filter(|id| self.slow_path.is_sequenced(*id));
         observed.sequenced.extend(sequenced);
+        self.made.forget_gone(&observed);
         self.observed = observed;
         Ok(())
     }

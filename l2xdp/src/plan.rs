@@ -269,10 +269,13 @@ impl<'a> Line<'a> {
         if fast {
             self.add_rx(plan, session, &pseudowire, slot, &ends, path);
         }
+        // The kernel's driver knows what fits behind which headers.
+        if !kernel || obstacle.is_none() {
+            self.follow_mtu(plan, session, &ends)?;
+        }
         if let Some(obstacle) = obstacle {
             return Err(obstacle.to_string());
         }
-        self.follow_mtu(plan, session, &ends)?;
         let (Err(no_path) | Ok(Underlay { path: Err(no_path), .. })) = &self.underlay else { return Ok(()) };
         plan.waits = true;
         Err(no_path.to_string())
@@ -442,11 +445,14 @@ fn ends<'a>(tunnel: &Tunnel, session: &Session, observed: &'a Observed) -> Resul
             delivery: observed.link(&devices::delivery_name(id)),
             kernel,
         }),
-        (Attach::Netdev { .. }, None) => {
+        (Attach::Netdev { name, .. }, None) => {
             let wire = observed.link(&devices::wire_name(id));
             let visible = observed.links.values().find(|link| devices::is_netdev_of(link, id));
             let (visible, wire) =
-                visible.zip(wire).ok_or("its device is gone: restart l2xdp to make it again")?;
+                visible.zip(wire).ok_or_else(|| {
+                    let name = name.as_deref().unwrap_or("its device");
+                    format!("{name} is gone: reload (SIGHUP) or restart l2xdp to make it again")
+                })?;
             Ok(Ends { visible, wire: Some(wire), delivery: None, kernel })
         }
     }

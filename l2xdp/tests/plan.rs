@@ -229,11 +229,29 @@ fn route_mtu_counts() {
 }
 
 #[test]
+fn the_device_of_a_session_on_the_slow_path_follows_too() {
+    let config = config("", "netdev = \"l2x0\"\nseq = \"both\"");
+    let plan = of(&config, XdpMode::Auto, &observed(&config));
+    assert_eq!(plan.trouble[&3000].as_deref(), Some("on the slow path: sequence numbers are on"));
+    assert_eq!(plan.mtus[&NETDEV], 1500 - 20 - 8 - 12 - 14);
+}
+
+#[test]
 fn a_device_that_is_gone_is_named() {
     let config = config("", "port = \"eth1\"");
     let mut observed = observed(&config);
     observed.links.remove(&PORT);
     let plan = of(&config, XdpMode::Auto, &observed);
     assert_eq!(plan.trouble[&3000].as_deref(), Some("interface eth1 is gone"));
+    assert!(plan.tx.is_empty() && plan.rx.is_empty());
+}
+
+#[test]
+fn a_pseudowire_device_that_is_gone_is_named() {
+    let config = config("", "netdev = \"l2x0\"");
+    let mut observed = observed(&config);
+    observed.links.remove(&NETDEV);
+    let plan = of(&config, XdpMode::Auto, &observed);
+    assert!(plan.trouble[&3000].as_ref().unwrap().starts_with("l2x0 is gone: "), "{:?}", plan.trouble);
     assert!(plan.tx.is_empty() && plan.rx.is_empty());
 }

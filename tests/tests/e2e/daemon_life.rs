@@ -195,13 +195,17 @@ fn port_deleted(bench: &Bench) -> Result<()> {
     gateways.stop()
 }
 
-/// Somebody deletes the pseudowire's device.
+/// Somebody deletes the pseudowire's device; the same configuration, read again, makes another.
 fn netdev_deleted(bench: &Bench) -> Result<()> {
     let lab = &bench.lab;
-    let mut gateways = lab.start(&bench.loader, &Wire::new(Attach::Netdev))?;
+    let wire = Wire::new(Attach::Netdev);
+    let mut gateways = lab.start(&bench.loader, &wire)?;
     until_answered(Pair::v4(lab, Side::One)?, AT_START)?;
     lab.tun01.run("ip link del l2x0")?;
     in_trouble(gateways.daemon_mut(Side::One), &lab.tun01, "l2x0 is gone")?;
+    let daemon = gateways.daemon_mut(Side::One);
+    daemon.reload(&wire.config(Side::One), "reloaded")?;
+    until_answered(Pair::v4(lab, Side::One)?, SOON).context("over the new device")?;
     gateways.stop()
 }
 

@@ -73,7 +73,7 @@ fn changes(bench: &Bench) -> Result<()> {
     let lab = &bench.lab;
     for side in Side::BOTH {
         lab.add_bridge(side)?;
-        lab.gateway(side).run("ip link add br1 type bridge")?;
+        lab.gateway(side).run("ip link add br1 address 02:00:00:00:00:b1 type bridge")?;
     }
     let before = Snapshot::of(&lab.tun01)?;
     let [plain, cookies, bridged] = ["", COOKIES, BRIDGED].map(|options| Other { number: 1, options });

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use l2xdp_tests::capture::Capture;
 use l2xdp_tests::command;
 use l2xdp_tests::daemon::Gateways;
+use l2xdp_tests::interrupt;
 use l2xdp_tests::topology::Lab;
 use l2xdp_tests::tshark::Tshark;
 use l2xdp_tests::wire::{Attach, Cookie, Mss, Seq, Side, Underlay, Wire};
@@ -16,13 +17,15 @@ use crate::bench::{self, Bench, Kind};
 use crate::differences::Differences;
 use crate::frames::{self, Named, Send as _, is_ours, same};
 use crate::packet::PacketSocket;
+use crate::pcap;
 use crate::traffic::{Pair, transfer, until_answered};
 
 /// The longest frame of an Ethernet without tags.
 const LONGEST: u16 = 1514;
 const AT_START: Duration = Duration::from_secs(4);
+const SOON: Duration = Duration::from_secs(2);
 
-/// Frames too big for the path, alone and beside others, and sequence numbers.
+/// Frames too big for the path, alone and beside others, sequence numbers, and what IPsec is to protect.
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for (name, attach) in [("netdev", Attach::Netdev), ("port", Attach::Port)] {
@@ -38,6 +41,8 @@ pub fn trials() -> Vec<Trial> {
             trials.push(bench::trial(name, Kind::Silent, move |bench| sequenced(bench, &wire)));
         }
         let wire = Wire { mss: Mss::Auto, ..wire };
+        let ipsec = format!("slow/ipsec-policy/{name}");
+        trials.push(bench::trial(ipsec, Kind::Own, move |bench| ipsec_policy(bench, &wire)));
         let name = format!("slow/beside-the-fast-path/{name}");
         trials.push(bench::trial(name, Kind::Talking, move |bench| beside(bench, &wire)));
     }
@@ -153,6 +158,38 @@ fn beside(bench: &Bench, wire: &Wire) -> Result<()> {
             ensure!(sent == received, "{sent} frames sent, {received} received, by {path:?}");
         }
     }
+    gateways.stop()
+}
+
+/// What IPsec is to protect does not leave in the clear, which on the fast path it would.
+fn ipsec_policy(bench: &Bench, wire: &Wire) -> Result<()> {
+    const POLICY: &str = "src 1.1.1.2 dst 2.2.2.2 dir out";
+    const COVERED: &str = "on the slow path: an IPsec policy covers the tunnel";
+    let lab = &bench.lab;
+    let gateways = lab.start(&bench.loader, wire)?;
+    let pair = Pair::v4(lab, Side::One)?;
+    until_answered(pair, AT_START)?;
+    let daemon = gateways.daemon(Side::One);
+    let template = "tmpl src 1.1.1.2 dst 2.2.2.2 proto esp mode transport";
+    lab.tun01.run(&format!("ip xfrm policy add {POLICY} {template}"))?;
+    let told = interrupt::poll(SOON, || Ok(daemon.log().contains(COVERED).then_some(())))?;
+    ensure!(told.is_some(), "it has not taken up the policy: {}", daemon.log());
+    let shown = daemon.show_json(&lab.tun01)?;
+    let trouble = shown["sessions"][0]["trouble"].to_string();
+    ensure!(trouble.contains(COVERED), "it shows {trouble}");
+
+    let near = Differences::since(daemon, &lab.tun01)?;
+    let leaves = Capture::start(&lab.inet, "eth1", "src host 1.1.1.2 and udp", &lab.work.file("clear.pcap"))?;
+    // There are no keys for IPsec: nothing can leave protected either.
+    ensure!(until_answered(pair, Duration::from_millis(500)).is_err(), "a frame left in the clear");
+    let left = pcap::read(&leaves.stop()?)?;
+    ensure!(left.is_empty(), "{} messages left in the clear", left.len());
+    near.moved_at_least("reason.gso_tx", 3)?;
+    ensure!(near.moved_by("tx_packets")? == 0, "the fast path has sent");
+
+    lab.tun01.run(&format!("ip xfrm policy delete {POLICY}"))?;
+    until_answered(pair, SOON).context("without the policy")?;
+    ensure!(near.moved_by("tx_packets")? > 0, "the fast path has not sent again");
     gateways.stop()
 }
 
