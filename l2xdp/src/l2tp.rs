@@ -9,13 +9,12 @@ mod wire;
 use crate::netlink;
 use crate::reconcile::SessionKey;
 use anyhow::{Context, Result, anyhow, bail};
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt};
 use genetlink::{GenetlinkError, GenetlinkHandle};
 use l2xdp_common::pseudowire::{L2Spec, Seq};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_generic::GenlMessage;
 use netlink_packet_l2tp::{L2tpAttribute, L2tpCmd};
-use rtnetlink::sys::AsyncSocket;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -286,13 +285,7 @@ impl L2tp {
         const CONTEXT: &str = "generic netlink: changes of L2TP";
         let family = self.0.resolve_family::<Message>().await.context(CONTEXT)?;
         let group = family.multicast_groups.get(GROUP).context("the kernel announces no changes of L2TP")?;
-        let (mut connection, handle, messages) = genetlink::new_connection().context(CONTEXT)?;
-        connection.socket_mut().socket_mut().add_membership(*group).context(CONTEXT)?;
-        tokio::spawn(connection);
-        // The handle keeps the connection alive.
-        Ok(Box::pin(stream::unfold((messages, handle), async |(mut messages, handle)| {
-            messages.next().await.map(|_| ((), (messages, handle)))
-        })))
+        Ok(netlink::listen_genetlink(*group).context(CONTEXT)?.map(drop))
     }
 
     async fn gone(&self, is_gone: impl Fn(&L2tpState) -> bool) -> Result<()> {
