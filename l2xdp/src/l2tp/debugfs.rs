@@ -14,7 +14,7 @@ pub(super) struct Told {
     pub device: Option<String>,
 }
 
-/// Of this process's network namespace; nothing where debugfs is not mounted, has no file of L2TP's, or is locked
+/// Of this thread's network namespace; nothing where debugfs is not mounted, has no file of L2TP's, or is locked
 /// (`lockdown`).
 pub(super) fn read() -> Option<HashMap<SessionKey, Told>> {
     let mounts = fs::read_to_string("/proc/mounts").ok()?;
@@ -40,6 +40,8 @@ fn sessions(text: &str) -> HashMap<SessionKey, Told> {
             // Type and length.
             ["offset", _, "l2specific", "0/0"] => told.l2spec = Some(L2Spec::None),
             ["offset", _, "l2specific", "1/4"] => told.l2spec = Some(L2Spec::Default),
+            // A session of ppp that has no device says so.
+            ["interface", "(null)"] => {}
             ["interface", name] => told.device = Some((*name).to_owned()),
             _ => {}
         }
@@ -87,6 +89,18 @@ TUNNEL 7 peer 8 from 2001:db8::1 to 2001:db8::2
  1 sessions, refcnt 2/3
   SESSION 3000, peer 9, ETH
    offset 0 l2specific 2/4
+
+TUNNEL 77 peer 78 from 10.0.0.1 to 10.0.0.9
+ source port 1701, dest port 1701
+ L2TPv2, UDP
+ 1 sessions, refcnt 3/4
+ 00000000 tx 0/0/0 rx 0/0/0
+  SESSION 771, peer 772, PPP
+   refcnt 3
+   config 0/0/-/-/-/LAC 00000000 0
+   offset 0 l2specific 0/0
+   0/0 tx 0/0/0 rx 0/0/0
+   interface (null)
 ";
 
     #[test]
@@ -96,6 +110,7 @@ TUNNEL 7 peer 8 from 2001:db8::1 to 2001:db8::2
             ((1000, 3001), told(Some(L2Spec::None), Some("foo"))),
             ((1000, 3000), told(Some(L2Spec::Default), Some("l2tpeth0"))),
             ((7, 3000), told(None, None)),
+            ((77, 771), told(Some(L2Spec::None), None)),
         ];
         assert_eq!(sessions(SAMPLE), expected.into());
         assert!(sessions("").is_empty());
