@@ -448,11 +448,10 @@ fn ends<'a>(tunnel: &Tunnel, session: &Session, observed: &'a Observed) -> Resul
         (Attach::Netdev { name, .. }, None) => {
             let wire = observed.link(&devices::wire_name(id));
             let visible = observed.links.values().find(|link| devices::is_netdev_of(link, id));
-            let (visible, wire) =
-                visible.zip(wire).ok_or_else(|| {
-                    let name = name.as_deref().unwrap_or("its device");
-                    format!("{name} is gone: reload (SIGHUP) or restart l2xdp to make it again")
-                })?;
+            let (visible, wire) = visible.zip(wire).ok_or_else(|| {
+                let name = name.as_deref().unwrap_or("its device");
+                format!("{name} is gone: reload (SIGHUP) or restart l2xdp to make it again")
+            })?;
             Ok(Ends { visible, wire: Some(wire), delivery: None, kernel })
         }
     }

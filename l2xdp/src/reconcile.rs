@@ -425,7 +425,12 @@ fn set_up(session_id: u32, from: &Settings, to: &Settings, steps: &mut Vec<Step>
     }
 }
 
-fn refuse_taken_name(session_id: u32, name: &str, observed: &Observed, removed: &BTreeSet<Thing>) -> Result<()> {
+fn refuse_taken_name(
+    session_id: u32,
+    name: &str,
+    observed: &Observed,
+    removed: &BTreeSet<Thing>,
+) -> Result<()> {
     let Some(link) = observed.link(name) else { return Ok(()) };
     let goes = devices::session_of(link).is_some_and(|id| {
         removed.iter().any(|thing| match thing {
