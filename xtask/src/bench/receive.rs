@@ -18,9 +18,9 @@ pub struct Load {
 }
 
 /// Under emulation, where nothing disturbs the count.
-pub const COUNTED: Load = Load { packets: 10_000, mebibytes: 4 };
+pub const COUNTED: Load = Load { packets: 20_000, mebibytes: 8 };
 /// Where time is taken.
-pub const TIMED: Load = Load { packets: 1_000_000, mebibytes: 512 };
+pub const TIMED: Load = Load { packets: 200_000, mebibytes: 128 };
 
 /// Lengths of frames inside the session, in bytes.
 const LENGTHS: [usize; 3] = [64, 512, 1400];

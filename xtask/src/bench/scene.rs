@@ -7,8 +7,8 @@
 //!
 //! The router sends on by XDP, so that frames come to tun02 as they come to a driver: without a socket buffer.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -35,7 +35,8 @@ pub struct Scene {
     pub kernel_has_l2tp: bool,
     loader: PathBuf,
     frames: Tunnelled,
-    generator: Program,
+    /// The router's device towards tun02.
+    out: u32,
     _programs: [Program; 2],
     count: Count,
     pins: Pins,
@@ -103,7 +104,6 @@ impl Scene {
             session: Side::Two.session_id(),
             cookie: 0x0123_4567_89ab_cdef_u64.to_be_bytes(),
         };
-        let generator = Program::load(Kind::Xdp, &bpf::generator(&frames.bytes(64)[..HEAD], out.index))?;
         let port = wire(Attach::Port);
         let sender = Daemon::start(
             &lab.tun01,
@@ -112,7 +112,7 @@ impl Scene {
             &["--xdp-mode", port.xdp_mode],
             &lab.work.file("tun01"),
         )?;
-        let scene = Self { lab, kernel_has_l2tp, loader: loader.to_owned(), frames, generator, _programs: [counter, forwarder], count, pins, _sender: sender };
+        let scene = Self { lab, kernel_has_l2tp, loader: loader.to_owned(), frames, out: out.index, _programs: [counter, forwarder], count, pins, _sender: sender };
         if kernel_has_l2tp {
             scene.add_kernel_session()?;
         }
@@ -157,17 +157,18 @@ impl Scene {
     /// Nanoseconds from packet to packet, at the session's device, of so many with frames of this length.
     pub fn packets(&self, length: usize, packets: u32) -> Result<f64> {
         let frame = self.frames.bytes(length);
+        let generator = Program::load(Kind::Xdp, &bpf::generator(&frame[..HEAD], self.out))?;
         self.lab.inet.enter(|| {
             pin_to_one_cpu()?;
-            self.generate(&frame, packets / 10)?;
-            let seen = self.generate(&frame, packets)?;
+            self.generate(&generator, &frame, packets / 10)?;
+            let seen = self.generate(&generator, &frame, packets)?;
             Ok((seen.last - seen.first) as f64 / (seen.packets - 1) as f64)
         })
     }
 
-    fn generate(&self, frame: &[u8], packets: u32) -> Result<Seen> {
+    fn generate(&self, generator: &Program, frame: &[u8], packets: u32) -> Result<Seen> {
         self.count.reset()?;
-        self.generator.run_live(frame, packets)?;
+        generator.run_live(frame, packets)?;
         let seen = interrupt::poll(Duration::from_millis(500), || {
             let seen = self.count.look()?;
             Ok((seen.packets == u64::from(packets)).then_some(seen))
@@ -178,14 +179,15 @@ impl Scene {
     /// Nanoseconds per MiB of a TCP stream from host01 to tun02's bridge.
     pub fn tcp(&self, mebibytes: u32) -> Result<f64> {
         const MIB: usize = 1 << 20;
-        let listener = self.lab.tun02.enter(|| Ok(TcpListener::bind("192.168.0.2:7000")?))?;
+        let address = SocketAddr::from(([192, 168, 0, 2], 7000));
+        let listener = self.lab.tun02.enter(|| Ok(TcpListener::bind(address)?))?;
         let warm = (mebibytes / 10).max(1) as usize * MIB;
         let all = warm + mebibytes as usize * MIB;
         thread::scope(|scope| {
             let sender = scope.spawn(|| {
                 self.lab.host01.enter(|| {
                     pin_to_one_cpu()?;
-                    let mut stream = TcpStream::connect("192.168.0.2:7000")?;
+                    let mut stream = TcpStream::connect_timeout(&address, STALL)?;
                     stream.set_write_timeout(Some(STALL))?;
                     let block = vec![0; MIB];
                     (0..all / MIB).try_for_each(|_| stream.write_all(&block))?;
@@ -232,8 +234,9 @@ impl Scene {
             tun02.run("ip link set l2x0 master br0 up")?;
             return self.count_on("l2x0");
         }
-        // Nothing ever gets to its other end.
-        tun02.run(&format!("ip link add {STAND_IN} type veth"))?;
+        // Nothing ever gets to its other end, which gives it a carrier.
+        tun02.run(&format!("ip link add {STAND_IN} type veth peer name {STAND_IN}-end"))?;
+        tun02.run(&format!("ip link set {STAND_IN}-end up"))?;
         tun02.run(&format!("ip link set {STAND_IN} mtu 1438 master br0 up"))?;
         self.count_on(STAND_IN)?;
         self.hand_over("l2x0", "ingress", STAND_IN)?;
@@ -287,7 +290,13 @@ impl Drop for CountedWan<'_> {
 /// Reads a stream to its end, and takes the time from its byte `warm` on.
 fn receive(listener: &TcpListener, warm: usize, all: usize) -> Result<Duration> {
     pin_to_one_cpu()?;
-    let (mut stream, _) = listener.accept()?;
+    listener.set_nonblocking(true)?;
+    let accepted = interrupt::poll(STALL, || match listener.accept() {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        accepted => Ok(Some(accepted?.0)),
+    })?;
+    let mut stream = accepted.context("no TCP connection comes")?;
+    stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(STALL))?;
     let mut block = vec![0; 1 << 18];
     let (mut received, mut start) = (0, Instant::now());
