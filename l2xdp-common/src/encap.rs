@@ -61,15 +61,8 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
         if tx.flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
             leave_to_tc(inner.checksums(frame), tx.flags)?;
         }
-    } else if !frame.is_settled() {
-        let unclear = match inner.checksums(frame) {
-            Checksums::Finished => false,
-            Checksums::Unfinished => tx.has(flag::FINISH),
-            Checksums::Unknown => tx.flags & (flag::CHECKSUM | flag::FINISH) != 0,
-        };
-        if unclear {
-            return Err(Reason::GsoTx);
-        }
+    } else if tx.flags & (flag::CHECKSUM | flag::FINISH) != 0 && !frame.is_settled() {
+        frame.check_finished(tx.flags)?;
     }
     if let Some(l4) = &l4 {
         // A SYN cut short within its options is no reason to keep it.
@@ -94,6 +87,19 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
         frame.write_checksum(outer_len, ipv6)?;
     }
     Ok(bytes)
+}
+
+/// May a frame's checksums leave as they are? What [`Frame::check_finished`] does.
+///
+/// # Errors
+/// [`Reason::GsoTx`], if they have to be finished first, or it can't be told.
+#[inline(always)]
+pub fn check_finished<F: Frame>(frame: &F, flags: u32) -> Result<(), Reason> {
+    match inner::look(frame, 0).checksums(frame) {
+        Checksums::Unknown => Err(Reason::GsoTx),
+        Checksums::Unfinished if flags & flag::FINISH != 0 => Err(Reason::GsoTx),
+        _ => Ok(()),
+    }
 }
 
 /// XDP would lose the kernel's note that a checksum is not finished.

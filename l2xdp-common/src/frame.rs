@@ -3,7 +3,7 @@
 use crate::reason::Reason;
 use crate::wire::{Be16, Be32, Eth, Vlan, ethertype};
 #[cfg(doc)]
-use crate::{mss, udp_checksum};
+use crate::{encap, mss, udp_checksum};
 use bytemuck::Pod;
 
 /// An Ethernet frame with room before it.
@@ -94,6 +94,12 @@ pub trait Frame {
     /// # Errors
     /// [`Reason::Checksum`] or [`Reason::ToTc`].
     fn check_checksum(&mut self, outer_len: usize, flags: u32) -> Result<(), Reason>;
+
+    /// May its checksums leave as they are, see [`encap::check_finished`]? A method for the same reason.
+    ///
+    /// # Errors
+    /// [`Reason::GsoTx`], if they have to be finished first, or it can't be told.
+    fn check_finished(&mut self, flags: u32) -> Result<(), Reason>;
 
     /// The frame is only bytes: there is no word on whether its checksums are finished (XDP), and a second hook
     /// behind this one that knows more (TC).

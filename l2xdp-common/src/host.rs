@@ -4,7 +4,7 @@ use crate::checksum;
 use crate::frame::Frame;
 use crate::reason::Reason;
 use crate::wire::Be16;
-use crate::{mss, udp_checksum};
+use crate::{encap, mss, udp_checksum};
 use bytemuck::Pod;
 
 /// New room is filled with this, so that a byte nobody wrote shows.
@@ -98,6 +98,10 @@ impl Frame for HostFrame {
 
     fn check_checksum(&mut self, outer_len: usize, flags: u32) -> Result<(), Reason> {
         udp_checksum::check(self, outer_len, flags)
+    }
+
+    fn check_finished(&mut self, flags: u32) -> Result<(), Reason> {
+        encap::check_finished(self, flags)
     }
 
     fn is_bare(&self) -> bool {

@@ -57,6 +57,10 @@ impl Frame for Refusing {
     fn check_checksum(&mut self, outer_len: usize, flags: u32) -> Result<(), Reason> {
         self.0.check_checksum(outer_len, flags)
     }
+    fn check_finished(&mut self, flags: u32) -> Result<(), Reason> {
+        self.0.check_finished(flags)
+    }
+
     fn is_bare(&self) -> bool {
         self.0.is_bare()
     }

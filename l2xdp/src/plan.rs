@@ -14,6 +14,7 @@ use l2xdp_common::session::{Delivery, flag};
 use l2xdp_common::wire::Eth;
 use l2xdp_common::{AttachKey, RxSession, TxSession};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
 use std::net::IpAddr;
 
 /// Where XDP is used.
@@ -129,22 +130,44 @@ pub fn device_mtu(session: &Session, path_mtu: Option<u32>) -> u32 {
 }
 
 /// What keeps a session from the fast path, whatever the kernel's tables say of the way.
-fn obstacle(tunnel: &Tunnel, session: &Session, observed: &Observed) -> Option<String> {
-    let known = observed.l2tp.sessions.get(&(tunnel.tunnel_id, session.session_id));
-    let seq = known.map_or(session.pseudowire.seq, |known| known.seq);
-    if tunnel.encap == Encap::Ip {
-        return Some("encap ip".to_owned());
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Obstacle {
+    EncapIp,
+    Sequenced,
+    BoundIpsec,
+    Ipsec,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = match self {
+            Self::EncapIp => "encap ip",
+            Self::Sequenced => "sequence numbers are on",
+            Self::BoundIpsec => "an IPsec policy is bound to the tunnel",
+            Self::Ipsec => "an IPsec policy covers the tunnel (ip xfrm policy)",
+        };
+        write!(f, "on the slow path: {reason}")
     }
-    if seq.send || seq.recv || observed.sequenced.contains(&session.session_id) {
-        return Some("sequence numbers are on".to_owned());
+}
+
+impl Obstacle {
+    fn of(tunnel: &Tunnel, session: &Session, observed: &Observed) -> Option<Self> {
+        let known = observed.l2tp.sessions.get(&(tunnel.tunnel_id, session.session_id));
+        let seq = known.map_or(session.pseudowire.seq, |known| known.seq);
+        if tunnel.encap == Encap::Ip {
+            return Some(Self::EncapIp);
+        }
+        if observed.l2tp.tunnels.get(&tunnel.tunnel_id).is_some_and(|tunnel| tunnel.using_ipsec) {
+            return Some(Self::BoundIpsec);
+        }
+        let RouteQuery { local, remote, udp_sport, udp_dport } = query(tunnel);
+        let udp = libc::IPPROTO_UDP as u8;
+        if observed.policies.covers(local, remote, udp, udp_sport, udp_dport) {
+            return Some(Self::Ipsec);
+        }
+        let sequenced = seq.send || seq.recv || observed.sequenced.contains(&session.session_id);
+        sequenced.then_some(Self::Sequenced)
     }
-    if observed.l2tp.tunnels.get(&tunnel.tunnel_id).is_some_and(|tunnel| tunnel.using_ipsec) {
-        return Some("an IPsec policy is bound to the tunnel".to_owned());
-    }
-    let RouteQuery { local, remote, udp_sport, udp_dport } = query(tunnel);
-    let udp = libc::IPPROTO_UDP as u8;
-    let covered = observed.policies.covers(local, remote, udp, udp_sport, udp_dport);
-    covered.then(|| "an IPsec policy covers the tunnel (ip xfrm policy)".to_owned())
 }
 
 /// The kernel sessions whose received frames XDP sends through a pair of devices, by session id. Needs no plan.
@@ -153,7 +176,8 @@ pub fn deliveries(config: &Config, mode: XdpMode, observed: &Observed) -> BTreeS
     let tunnels = config.tunnels.iter().filter(|tunnel| tunnel.backend == Backend::Kernel);
     for tunnel in tunnels.filter(|_| mode != XdpMode::Tc) {
         let sessions = tunnel.sessions.iter().filter(|session| {
-            matches!(session.attach, Attach::Netdev { .. }) && obstacle(tunnel, session, observed).is_none()
+            matches!(session.attach, Attach::Netdev { .. })
+                && Obstacle::of(tunnel, session, observed).is_none()
         });
         deliveries.extend(sessions.map(|session| session.session_id));
     }
@@ -225,25 +249,33 @@ impl<'a> Line<'a> {
             let name = &ends.visible.name;
             return Err(format!("{name} is itself the way to the peer: route the tunnel by another device"));
         }
-        let obstacle = obstacle(self.tunnel, session, self.observed);
-        let pseudowire = self.pseudowire(session);
+        let obstacle = Obstacle::of(self.tunnel, session, self.observed);
+        let mut pseudowire = self.pseudowire(session);
         let path = self.underlay.as_ref().ok().and_then(|underlay| underlay.path.as_ref().ok());
         // User space gets from the programs what it is to carry; the kernel's driver has its own device.
         if !kernel {
             self.add_slow(plan, session, &pseudowire, &ends, slot);
+            // The programs know what to leave to it.
+            pseudowire.seq.send |= obstacle == Some(Obstacle::Sequenced);
         }
+        let fast = obstacle.is_none() || !kernel && obstacle == Some(Obstacle::Sequenced);
         if let (Some(port), Some(device)) = (ends.port(), ends.kernel) {
             plan.hook(device, Place::Ingress, ProgramName::TcDeliver);
             plan.deliveries.insert(device.ifindex, Delivery::to_port(port.ifindex, pseudowire.vlan));
         }
-        if !kernel || obstacle.is_none() || ends.port().is_some() {
-            self.add_tx(plan, &pseudowire, slot, &ends, path.filter(|_| obstacle.is_none()));
+        if !kernel || fast || ends.port().is_some() {
+            self.add_tx(plan, &pseudowire, slot, &ends, path.filter(|_| fast));
+        }
+        if fast {
+            self.add_rx(plan, session, &pseudowire, slot, &ends, path);
+        }
+        // The kernel's driver knows what fits behind which headers.
+        if !kernel || obstacle.is_none() {
+            self.follow_mtu(plan, session, &ends)?;
         }
         if let Some(obstacle) = obstacle {
-            return Err(format!("on the slow path: {obstacle}"));
+            return Err(obstacle.to_string());
         }
-        self.add_rx(plan, session, &pseudowire, slot, &ends, path);
-        self.follow_mtu(plan, session, &ends)?;
         let (Err(no_path) | Ok(Underlay { path: Err(no_path), .. })) = &self.underlay else { return Ok(()) };
         plan.waits = true;
         Err(no_path.to_string())
@@ -292,7 +324,7 @@ impl<'a> Line<'a> {
             0
         };
         let wan = path.and_then(|path| self.observed.links.get(&path.ifindex));
-        let as_they_are = wan.is_some_and(|wan| wan.veth && wan.tx_checksum);
+        let as_they_are = wan.is_some_and(|wan| self.observed.hands_over(wan));
         let unreachable = path.is_some_and(|path| !self.observed.xdp_xmit(path.ifindex));
         let vlan = pseudowire.vlan.map_or(AttachKey::ALL_VLANS, u32::from);
         let slow_ifindex = ends.kernel.map_or(0, |device| device.ifindex);
@@ -413,11 +445,13 @@ fn ends<'a>(tunnel: &Tunnel, session: &Session, observed: &'a Observed) -> Resul
             delivery: observed.link(&devices::delivery_name(id)),
             kernel,
         }),
-        (Attach::Netdev { .. }, None) => {
+        (Attach::Netdev { name, .. }, None) => {
             let wire = observed.link(&devices::wire_name(id));
             let visible = observed.links.values().find(|link| devices::is_netdev_of(link, id));
-            let (visible, wire) =
-                visible.zip(wire).ok_or("its device is gone: restart l2xdp to make it again")?;
+            let (visible, wire) = visible.zip(wire).ok_or_else(|| {
+                let name = name.as_deref().unwrap_or("its device");
+                format!("{name} is gone: reload (SIGHUP) or restart l2xdp to make it again")
+            })?;
             Ok(Ends { visible, wire: Some(wire), delivery: None, kernel })
         }
     }

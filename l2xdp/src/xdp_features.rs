@@ -9,6 +9,7 @@ use netlink_packet_core::{
     NlasIterator, ParseableParametrized, parse_u32, parse_u64,
 };
 use netlink_packet_generic::{GenlFamily, GenlHeader, GenlMessage};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const NETDEV_CMD_DEV_GET: u8 = 1;
 const NETDEV_A_DEV_IFINDEX: u16 = 1;
@@ -16,6 +17,9 @@ const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
 /// `enum netdev_xdp_act`: the device has `ndo_xdp_xmit` and is ready for it. A veth is if its peer has NAPI, that is
 /// GRO on, or an XDP program.
 const NETDEV_XDP_ACT_NDO_XMIT: u64 = 1 << 2;
+
+/// This kernel has no such family. It is not asked again: at each question it would start modprobe to look for one.
+static ABSENT: AtomicBool = AtomicBool::new(false);
 
 /// A question about one device, and its answer.
 #[derive(Clone, Copy, Debug)]
@@ -78,12 +82,17 @@ impl ParseableParametrized<[u8], GenlHeader> for Device {
 /// What generic netlink answers.
 pub async fn has_xmit(handle: &mut GenetlinkHandle, ifindex: u32) -> Result<Option<bool>> {
     const CONTEXT: &str = "generic netlink: family netdev";
+    if ABSENT.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
     let mut request = NetlinkMessage::from(GenlMessage::from_payload(Device { ifindex, features: 0 }));
     request.header.flags = NLM_F_REQUEST;
     let mut answers = match handle.request(request).await {
         Ok(answers) => answers,
-        // The family is not there.
-        Err(GenetlinkError::NetlinkError(_)) => return Ok(None),
+        Err(GenetlinkError::NetlinkError(_)) => {
+            ABSENT.store(true, Ordering::Relaxed);
+            return Ok(None);
+        }
         Err(error) => return Err(error).context(CONTEXT),
     };
     match answers.next().await {

@@ -207,3 +207,17 @@ const BRIDGE: [&str; 4] = [
 pub fn remove(prefix: &str) -> Result<()> {
     HOSTS.iter().try_for_each(|host| netns::remove(&format!("{prefix}-{host}")))
 }
+
+/// Removes what runs left that were killed: labs whose prefix is this and the id of a process that is no more.
+pub fn remove_leftovers(prefix: &str) -> Result<()> {
+    for name in netns::names(prefix) {
+        let id: String = name[prefix.len()..].chars().take_while(char::is_ascii_digit).collect();
+        if Path::new("/proc").join(&id).exists() {
+            continue;
+        }
+        if let Some(lab) = HOSTS.iter().find_map(|host| name.strip_suffix(&format!("-{host}"))) {
+            remove(lab)?;
+        }
+    }
+    Ok(())
+}

@@ -120,6 +120,16 @@ pub enum L2Spec {
     Default,
 }
 
+impl L2Spec {
+    /// `l2spec_type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Default => "default",
+        }
+    }
+}
+
 /// The MSS clamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mss {
@@ -129,6 +139,17 @@ pub enum Mss {
     Off,
     /// To this.
     Fixed(u16),
+}
+
+/// Sequence numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seq {
+    /// None.
+    None,
+    /// In what is sent.
+    Send,
+    /// In what is sent, and required in what is received.
+    Both,
 }
 
 /// A pseudowire with all its options, the same at both ends.
@@ -144,6 +165,10 @@ pub struct Wire {
     pub l2spec: L2Spec,
     /// Its MSS clamp.
     pub mss: Mss,
+    /// The MTU of its device; none: what fits the path.
+    pub mtu: Option<u16>,
+    /// Its sequence numbers.
+    pub seq: Seq,
     /// `--xdp-mode` of the daemons.
     pub xdp_mode: &'static str,
 }
@@ -157,6 +182,8 @@ impl Wire {
             cookie: Cookie::None,
             l2spec: L2Spec::Default,
             mss: Mss::Auto,
+            mtu: None,
+            seq: Seq::None,
             xdp_mode: "auto",
         }
     }
@@ -180,7 +207,7 @@ impl Wire {
         1500 - self.overhead() - ethernet - ip - tcp
     }
 
-    /// The configuration of one side's daemon.
+    /// The configuration of one side's daemon. Standalone: it is the same on every kernel.
     pub fn config(&self, side: Side) -> String {
         let (here, there) = (side, side.other());
         let mut toml = format!(
@@ -192,6 +219,7 @@ impl Wire {
              remote = \"{}\"\n\
              udp_sport = {}\n\
              udp_dport = {}\n\
+             backend = \"standalone\"\n\
              \n\
              [[tunnel.session]]\n\
              session_id = {}\n\
@@ -211,13 +239,42 @@ impl Wire {
         toml
     }
 
+    /// The same for the kernel's own driver, as commands; the device is l2x0, in the bridge br0.
+    pub fn ip_l2tp(&self, side: Side) -> Vec<String> {
+        let (here, there) = (side, side.other());
+        let cookie =
+            |name, from| self.cookie(from).map(|cookie| format!(" {name} {cookie}")).unwrap_or_default();
+        vec![
+            format!(
+                "ip l2tp add tunnel tunnel_id {} peer_tunnel_id {} encap udp local {} remote {} udp_sport {} \
+                 udp_dport {}",
+                here.tunnel_id(),
+                there.tunnel_id(),
+                self.underlay.address(here),
+                self.underlay.address(there),
+                here.port(),
+                there.port(),
+            ),
+            format!(
+                "ip l2tp add session name l2x0 tunnel_id {} session_id {} peer_session_id {} l2spec_type {}{}{}",
+                here.tunnel_id(),
+                here.session_id(),
+                there.session_id(),
+                self.l2spec.name(),
+                cookie("cookie", here),
+                cookie("peer_cookie", there),
+            ),
+            "ip link set l2x0 master br0".to_owned(),
+            "ip link set l2x0 up".to_owned(),
+        ]
+    }
+
     fn options(&self, side: Side) -> Vec<(&'static str, String)> {
         let text = |text: &str| format!("\"{text}\"");
         let mut options = Vec::new();
         options.extend(self.cookie(side).map(|cookie| ("cookie", text(cookie))));
         options.extend(self.cookie(side.other()).map(|cookie| ("peer_cookie", text(cookie))));
-        let l2spec = if self.l2spec == L2Spec::Default { "default" } else { "none" };
-        options.push(("l2spec_type", text(l2spec)));
+        options.push(("l2spec_type", text(self.l2spec.name())));
         match self.attach {
             Attach::Netdev => options.extend([("netdev", text("l2x0")), ("bridge", text("br0"))]),
             Attach::Port => options.push(("port", text("eth1"))),
@@ -229,6 +286,12 @@ impl Wire {
             Mss::Fixed(bytes) => bytes.to_string(),
         };
         options.push(("mss", mss));
+        options.extend(self.mtu.map(|mtu| ("mtu", mtu.to_string())));
+        match self.seq {
+            Seq::None => {}
+            Seq::Send => options.push(("seq", text("send"))),
+            Seq::Both => options.push(("seq", text("both"))),
+        }
         options
     }
 }
@@ -248,6 +311,15 @@ mod tests {
         assert_eq!(longest.overhead(), 40 + 8 + 8 + 8 + 4);
         let shortest = Wire { l2spec: L2Spec::None, ..Wire::new(Attach::Port) };
         assert_eq!(shortest.overhead(), 20 + 8 + 8);
+    }
+
+    #[test]
+    fn ip_l2tp_is_told_the_same() {
+        let wire = Wire { cookie: Cookie::Four, l2spec: L2Spec::None, ..Wire::new(Attach::Netdev) };
+        let [tunnel, session, ..] = &wire.ip_l2tp(Side::Two)[..] else { panic!("no tunnel and session") };
+        assert!(tunnel.ends_with("local 2.2.2.2 remote 1.1.1.2 udp_sport 5000 udp_dport 6000"), "{tunnel}");
+        assert!(session.contains(" session_id 4000 peer_session_id 3000 l2spec_type none "), "{session}");
+        assert!(session.ends_with(" cookie fedcba98 peer_cookie 01234567"), "{session}");
     }
 
     #[test]

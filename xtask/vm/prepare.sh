@@ -12,7 +12,8 @@ suite=$1 dir=$2 here=$(dirname "$0")
 
 # 9p and virtio carry the machine's files into the guest; the rest is what the tests meet.
 modules="9p 9pnet_virtio virtio_pci virtio_console overlay
-    l2tp_core l2tp_netlink l2tp_eth l2tp_ip l2tp_ip6 l2tp_debugfs
+    l2tp_core l2tp_netlink l2tp_eth l2tp_ip l2tp_ip6 l2tp_ppp l2tp_debugfs
+    xfrm_user xfrm_algo esp4 esp6 authenc cbc gcm hmac sha256_generic aes_generic echainiv seqiv
     veth bridge br_netfilter dummy tun ifb 8021q macvlan nlmon vxlan geneve ip_gre
     sch_ingress sch_netem sch_tbf sch_htb sch_fq_codel sch_fq
     cls_bpf cls_flower cls_matchall cls_u32 act_bpf act_mirred

@@ -7,7 +7,7 @@
 use super::{TcFrame, XdpFrame, sum};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{bpf_skb_load_bytes, bpf_xdp_load_bytes};
-use l2xdp_common::{Reason, mss, udp_checksum};
+use l2xdp_common::{Reason, encap, mss, udp_checksum};
 
 macro_rules! outlined {
     ($($name:ident($frame:ident: $ty:ident of $ctx:ty, $($argument:ident),+) => $body:expr;)+) => { $(
@@ -26,6 +26,7 @@ outlined! {
     lower_mss_skb(frame: TcFrame of __sk_buff, tcp, limit) => mss::lower(frame, tcp as usize, limit as u16);
     write_checksum_xdp(frame: XdpFrame of xdp_md, len, ipv6) => udp_checksum::write(frame, len as usize, ipv6 != 0);
     write_checksum_skb(frame: TcFrame of __sk_buff, len, ipv6) => udp_checksum::write(frame, len as usize, ipv6 != 0);
+    check_finished_skb(frame: TcFrame of __sk_buff, flags) => encap::check_finished(frame, flags);
 }
 
 /// What [`verified`] reads.

@@ -303,6 +303,13 @@ impl Frame for TcFrame {
     }
 
     #[inline(always)]
+    fn check_finished(&mut self, flags: u32) -> Result<(), Reason> {
+        let error = outline::check_finished_skb(self.skb, flags);
+        self.linear = Self::linear(self.skb);
+        if error != 0 { Err(Reason::GsoTx) } else { Ok(()) }
+    }
+
+    #[inline(always)]
     fn is_bare(&self) -> bool {
         false
     }

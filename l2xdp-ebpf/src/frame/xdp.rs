@@ -118,6 +118,11 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
+    fn check_finished(&mut self, _flags: u32) -> Result<(), Reason> {
+        Ok(()) // XDP leaves such frames to TC
+    }
+
+    #[inline(always)]
     fn is_bare(&self) -> bool {
         true
     }

@@ -1,17 +1,14 @@
 //! What all tests share: the labs, which stay up while daemons come and go, and the loader.
 
-use std::env;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{self, Command};
+use std::path::PathBuf;
+use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context as _, Result, ensure};
-use l2xdp_tests::command::{self, SOON};
-use l2xdp_tests::topology::{HOSTS, Lab};
-use l2xdp_tests::{interrupt, netns, topology};
+use anyhow::{Context as _, Result};
+use l2xdp_tests::topology::Lab;
+use l2xdp_tests::{interrupt, needs, topology};
 use libtest_mimic::{Failed, Trial};
-use nix::unistd::Uid;
 
 /// A lab, and the loader to run at its gateways.
 pub struct Bench {
@@ -35,7 +32,6 @@ static OWN: Mutex<Option<Bench>> = Mutex::new(None);
 static SILENT: Mutex<Option<Bench>> = Mutex::new(None);
 
 const PREFIX: &str = "l2xdp-e2e";
-const PROGRAMS: [&str; 8] = ["ip", "tc", "nsenter", "ethtool", "tcpdump", "tshark", "ping", "setpriv"];
 
 /// A test in such a lab, which is built if it is not up yet. One that failed leaves no lab behind.
 pub fn trial(
@@ -54,16 +50,6 @@ pub fn trial(
         }
         result.map_err(|error| Failed::from(told(&error)))
     })
-}
-
-/// What this machine lacks for these tests.
-pub fn why_not() -> Option<String> {
-    if !Uid::effective().is_root() {
-        return Some("needs root, for network namespaces".to_owned());
-    }
-    let missing = PROGRAMS.into_iter().filter(|program| !is_there(program));
-    let missing: Vec<_> = missing.collect();
-    (!missing.is_empty()).then(|| format!("needs {}: cargo xtask setup", missing.join(", ")))
 }
 
 /// Takes the labs down.
@@ -85,14 +71,14 @@ fn locked(kind: Kind) -> MutexGuard<'static, Option<Bench>> {
 
 fn built(bench: &mut Option<Bench>, kind: Kind) -> Result<&Bench> {
     if bench.is_none() {
-        remove_leftovers()?;
+        topology::remove_leftovers(PREFIX)?;
         *bench = Some(build(kind)?);
     }
     bench.as_ref().context("the lab was just built")
 }
 
 fn build(kind: Kind) -> Result<Bench> {
-    let loader = loader()?;
+    let loader = needs::loader()?;
     let id = process::id();
     let lab = match kind {
         Kind::Talking => Lab::build(&format!("{PREFIX}{id}t")),
@@ -107,35 +93,6 @@ fn build(kind: Kind) -> Result<Bench> {
         }
     }
     Ok(Bench { lab, loader })
-}
-
-fn loader() -> Result<PathBuf> {
-    let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/l2xdp");
-    let loader = env::var_os("L2XDP_LOADER").map_or_else(built, PathBuf::from);
-    ensure!(
-        loader.is_file(),
-        "there is no loader at {}: cargo build --release -p l2xdp, or name it in L2XDP_LOADER",
-        loader.display()
-    );
-    Ok(loader.canonicalize()?)
-}
-
-/// What an earlier run left that was killed.
-fn remove_leftovers() -> Result<()> {
-    for name in netns::names(PREFIX) {
-        let id: String = name[PREFIX.len()..].chars().take_while(char::is_ascii_digit).collect();
-        if Path::new("/proc").join(&id).exists() {
-            continue;
-        }
-        if let Some(prefix) = HOSTS.iter().find_map(|host| name.strip_suffix(&format!("-{host}"))) {
-            topology::remove(prefix)?;
-        }
-    }
-    Ok(())
-}
-
-fn is_there(program: &str) -> bool {
-    command::run(Command::new("which").arg(program), SOON).is_ok()
 }
 
 /// The last lines of the daemons' logs.

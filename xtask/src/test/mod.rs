@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::ValueEnum as _;
 
 use crate::project::{self, Artifact};
 use crate::setup::{self, Need};
@@ -18,15 +19,26 @@ use run::Plan;
 /// The options of `cargo xtask test`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Kernels to boot for the tests that ask one, separated by commas.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "6.1")]
-    kernels: Vec<Kernel>,
+    /// Debian's kernels to boot for the tests that ask one: some of 6.1, 6.12 and newest, with commas between
+    /// them, or all. The kernel that runs here is always asked.
+    #[arg(long, value_parser = kernels, default_value = "6.1")]
+    kernels: Kernels,
     /// Run only the tests whose names contain this.
     filter: Option<String>,
 }
 
-/// The tests that run under each kernel, seen from the workspace.
-const KERNEL_TESTS: &str = "tests/tests/kernel.rs";
+/// As a type of its own clap takes one list for one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Kernels(Vec<Kernel>);
+
+/// The test programs that run under each kernel, seen from the workspace. They run here too, and skip what this
+/// kernel can't do.
+const KERNEL_TESTS: [&str; 4] = [
+    "tests/tests/kernel.rs",
+    "l2xdp/tests/l2tp.rs",
+    "tests/tests/l2tp/main.rs",
+    "tests/tests/adoption/main.rs",
+];
 
 /// Builds and runs all tests, and prints the table; fails if any test did.
 pub fn run(args: &Args) -> Result<ExitCode> {
@@ -36,20 +48,28 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
     let mut reports: Vec<_> = tests.iter().map(|test| run::on_host(&plan, test)).collect();
     reports.push(run::documentation(&plan));
-    let kernel_tests = tests.iter().find(|test| source(test) == Path::new(KERNEL_TESTS));
-    for &kernel in &args.kernels {
-        reports.push(under_kernel(&plan, kernel, kernel_tests));
+    for &kernel in &args.kernels.0 {
+        reports.extend(KERNEL_TESTS.map(|name| under_kernel(&plan, kernel, &tests, name)));
     }
     print!("{}", summary::table(&reports));
     let failed = reports.iter().any(|report| report.counts.failed > 0);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn under_kernel(plan: &Plan, kernel: Kernel, tests: Option<&Artifact>) -> Report {
-    let layer = format!("kernel {}", kernel.name());
-    match tests {
-        Some(tests) => run::in_vm(plan, tests, kernel, &layer),
-        None => Report::broken(&layer, KERNEL_TESTS, "it was not built: the file is missing"),
+fn kernels(text: &str) -> Result<Kernels, String> {
+    if text == "all" {
+        return Ok(Kernels(Kernel::value_variants().to_vec()));
+    }
+    let kernels = text.split(',').map(|name| Kernel::from_str(name, false));
+    kernels.collect::<Result<_, _>>().map(Kernels).map_err(|_| "write 6.1, 6.12, newest, or all".to_owned())
+}
+
+fn under_kernel(plan: &Plan, kernel: Kernel, tests: &[Artifact], name: &str) -> Report {
+    match tests.iter().find(|test| source(test) == Path::new(name)) {
+        Some(test) => run::in_vm(plan, test, kernel),
+        None => {
+            Report::broken(&format!("VM {}", kernel.name()), name, "it was not built: the file is missing")
+        }
     }
 }
 
@@ -69,4 +89,18 @@ fn needs_namespaces(test: &Artifact) -> bool {
 fn source(test: &Artifact) -> PathBuf {
     let path = &test.target.src_path;
     path.strip_prefix(project::root()).unwrap_or(path).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_named_one_by_one_or_all_at_once() {
+        assert_eq!(kernels("6.1"), Ok(Kernels(vec![Kernel::V6_1])));
+        assert_eq!(kernels("newest,6.1"), Ok(Kernels(vec![Kernel::Newest, Kernel::V6_1])));
+        assert_eq!(kernels("all"), kernels("6.1,6.12,newest"));
+        assert!(kernels("6.2").is_err());
+        assert!(kernels("6.1,all").is_err());
+    }
 }

@@ -1,5 +1,6 @@
 //! Runs one test program, here or in the VM: its output goes to the terminal and into its report.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -27,11 +28,17 @@ const VM_SECONDS: u32 = 1200;
 
 /// Runs a test program on this machine.
 pub fn on_host(plan: &Plan, test: &Artifact) -> Report {
-    let layer = if needs_namespaces(test) { "namespaces" } else { "host" };
+    let layer = if needs_namespaces(test) { running_kernel() } else { "host".to_owned() };
     command(plan, test).map_or_else(
-        |error| Report::broken(layer, &name(test), &format!("{error:#}")),
-        |command| observe(command, Report::new(layer, &name(test))),
+        |error| Report::broken(&layer, &name(test), &format!("{error:#}")),
+        |command| observe(command, Report::new(&layer, &name(test))),
     )
+}
+
+/// The layer of tests that ask the kernel, the one that runs here being one of several.
+fn running_kernel() -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("running {}", release.trim())
 }
 
 /// Runs the examples in the documentation.
@@ -41,17 +48,21 @@ pub fn documentation(plan: &Plan) -> Report {
     observe(cargo, Report::new("host", "examples in the documentation"))
 }
 
-/// Runs a test program under another kernel.
-pub fn in_vm(plan: &Plan, test: &Artifact, kernel: Kernel, layer: &str) -> Report {
+/// Runs a test program under another kernel, which is booted for it alone.
+pub fn in_vm(plan: &Plan, test: &Artifact, kernel: Kernel) -> Report {
     let guest = setup::ensure(&[Need::Vm]).and_then(|()| {
         let options = Options { timeout: VM_SECONDS, ..Options::default() };
-        Guest::new(kernel, &options)
+        let guest = Guest::new(kernel, &options)?;
+        Ok((format!("VM {}", guest.release()?), guest))
     });
-    let guest = match guest {
-        Ok(guest) => guest,
-        Err(error) => return Report::skipped(layer, &name(test), &format!("no VM can be had: {error:#}")),
+    let (layer, guest) = match guest {
+        Ok(ready) => ready,
+        Err(error) => {
+            let layer = format!("VM {}", kernel.name());
+            return Report::skipped(&layer, &name(test), &format!("no VM can be had: {error:#}"));
+        }
     };
-    let mut report = Report::new(layer, &name(test));
+    let mut report = Report::new(&layer, &name(test));
     if let Err(error) = observe_guest(plan, test, &guest, &mut report) {
         report.fail(&format!("{error:#}"));
     }

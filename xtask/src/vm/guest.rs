@@ -61,6 +61,11 @@ impl Guest {
         Ok(Self { kernel: kernel.prepare()?, options: options.clone(), out, temporary })
     }
 
+    /// What `uname -r` will say in it.
+    pub fn release(&self) -> Result<String> {
+        self.kernel.release()
+    }
+
     /// Boots, and runs a script of bash in this process's directory; what it prints goes to `stdout`.
     pub fn boot(&self, script: &str, stdout: Stdio) -> Result<Running<'_>> {
         let control = self.control();

@@ -6,13 +6,14 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use l2xdp_tests::netns::Namespace;
 use nix::libc;
 use nix::net::if_::if_nametoindex;
 
 use crate::frames::Send;
+use crate::netns::Namespace;
 
 /// A packet socket on one interface. It does not see what this host sends.
+#[derive(Debug)]
 pub struct PacketSocket {
     socket: OwnedFd,
 }

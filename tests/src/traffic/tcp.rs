@@ -6,9 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use l2xdp_tests::interrupt;
 
 use super::{Pair, noise};
+use crate::interrupt;
 
 const PORT: u16 = 40000;
 const CONNECT: Duration = Duration::from_secs(4);

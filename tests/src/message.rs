@@ -2,20 +2,23 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use l2xdp_tests::netns::Namespace;
-
-use super::config::Family;
-use crate::frames::Send as _;
-use crate::packet::PacketSocket;
-
 use anyhow::{Context as _, Result};
 
-/// What a UDP datagram to the gateway is to look like.
+use crate::frames::Send as _;
+use crate::netns::Namespace;
+use crate::packet::PacketSocket;
+
+/// What a UDP datagram is to look like.
 #[derive(Clone, Debug)]
 pub struct Message {
+    /// From whom it says it is.
     pub from: SocketAddr,
+    /// To whom it is.
     pub to: SocketAddr,
+    /// What follows the UDP header.
     pub payload: Vec<u8>,
+    /// The UDP header's checksum.
+    pub checksum: Checksum,
     /// IPv4 options or IPv6 extension headers, the latter with their first one's number.
     pub options: Option<(u8, Vec<u8>)>,
     /// What the UDP header claims beyond the payload, in bytes.
@@ -26,7 +29,19 @@ pub struct Message {
     pub padding: usize,
 }
 
+/// A UDP checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    /// None: 0.
+    None,
+    /// As it is to be.
+    Right,
+    /// Another.
+    Wrong,
+}
+
 /// Where messages enter the wire: at the router, as if they were forwarded.
+#[derive(Debug)]
 pub struct Injector {
     socket: PacketSocket,
     macs: [u8; 12],
@@ -36,12 +51,13 @@ const UDP: u8 = 17;
 const FRAGMENT: u8 = 44;
 
 impl Message {
-    /// A right one.
-    pub fn new(family: Family, payload: Vec<u8>) -> Self {
+    /// A right one, with a checksum over IPv6 and none over IPv4.
+    pub fn new(from: SocketAddr, to: SocketAddr, payload: Vec<u8>) -> Self {
         Self {
-            from: family.endpoint(),
-            to: family.gateway(),
+            from,
+            to,
             payload,
+            checksum: if from.is_ipv4() { Checksum::None } else { Checksum::Right },
             options: None,
             claimed: 0,
             behind: Vec::new(),
@@ -78,14 +94,17 @@ impl Message {
         let len = (8 + self.payload.len() as u16 + self.claimed).to_be_bytes();
         let ports = [self.from.port().to_be_bytes(), self.to.port().to_be_bytes()].concat();
         let with = |checksum: [u8; 2]| [&ports, len.as_slice(), &checksum, &self.payload].concat();
-        let mut datagram = if self.from.is_ipv4() {
-            with([0, 0])
-        } else {
-            let pseudo = [octets(self.from.ip()), octets(self.to.ip()), len.to_vec(), vec![0, UDP]];
-            with((!sum(&[pseudo.concat(), with([0, 0])].concat())).to_be_bytes())
+        let pseudo = [octets(self.from.ip()), octets(self.to.ip()), len.to_vec(), vec![0, UDP]];
+        let right = match !sum(&[pseudo.concat(), with([0, 0])].concat()) {
+            0 => 0xffff,
+            right => right,
         };
-        datagram.extend(&self.behind);
-        datagram
+        let datagram = with(match self.checksum {
+            Checksum::None => [0, 0],
+            Checksum::Right => right.to_be_bytes(),
+            Checksum::Wrong => right.wrapping_add(1).max(1).to_be_bytes(),
+        });
+        [datagram.as_slice(), &self.behind].concat()
     }
 
     fn ip4(&self, options: &[u8], fragment: u16, payload: &[u8]) -> Vec<u8> {
@@ -136,8 +155,8 @@ fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// RFC 1071.
-fn sum(bytes: &[u8]) -> u16 {
+/// The ones' complement sum of RFC 1071, not inverted.
+pub fn sum(bytes: &[u8]) -> u16 {
     let words = bytes.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0)));
     let sum: u32 = words.sum();
     let sum = (sum & 0xffff) + (sum >> 16);

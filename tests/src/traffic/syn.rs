@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use l2xdp_tests::netns::Namespace;
 
+use crate::netns::Namespace;
 use crate::packet::PacketSocket;
 
 /// A watch on the SYNs and SYN-ACKs that come to both ends of a pair.
+#[derive(Debug)]
 pub struct Syns {
     at_from: PacketSocket,
     at_to: PacketSocket,

@@ -9,21 +9,26 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result};
-use l2xdp_tests::netns::Namespace;
-use l2xdp_tests::topology::Lab;
-use l2xdp_tests::wire::Side;
 
-pub use ping::{ping, until_answered};
+use crate::netns::Namespace;
+use crate::topology::Lab;
+use crate::wire::Side;
+
+pub use ping::{PINGS, ping, until_answered};
 pub use syn::Syns;
 pub use tcp::transfer;
 pub use udp::datagrams;
 
 /// Two hosts and their addresses of one IP version.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Pair<'a> {
+    /// The one that begins.
     pub from: &'a Namespace,
+    /// The other.
     pub to: &'a Namespace,
+    /// The address of the one.
     pub from_address: IpAddr,
+    /// The address of the other.
     pub to_address: IpAddr,
 }
 

@@ -11,7 +11,9 @@ use crate::traffic::noise;
 /// A frame, and what to call it.
 #[derive(Clone, Debug)]
 pub struct Named {
+    /// What to call it.
     pub name: String,
+    /// All of it, from the destination's MAC on.
     pub bytes: Vec<u8>,
 }
 
