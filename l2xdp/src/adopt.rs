@@ -101,7 +101,8 @@ fn session(tunnel: &Tunnel, kernel: &KernelSession, observed: &Observed) -> Resu
     if kernel.using_ipsec {
         return Err("an IPsec policy is bound to the tunnel".to_owned());
     }
-    let cookie = |bytes: &[u8]| Cookie::new(bytes).ok_or_else(|| format!("a cookie of {} bytes", bytes.len()));
+    let cookie =
+        |bytes: &[u8]| Cookie::new(bytes).ok_or_else(|| format!("a cookie of {} bytes", bytes.len()));
     let device = observed.kernel_device(&kernel.key())?;
     let mut pseudowire = Pseudowire {
         local: tunnel.local,

@@ -60,8 +60,7 @@ pub fn is_ours(link: &Link) -> bool {
 
 /// Is this name one that l2xdp gives to devices of its own?
 pub fn is_reserved(name: &str) -> bool {
-    let numbered =
-        |prefix: &str| name.strip_prefix(prefix).is_some_and(|id| id.parse::<u32>().is_ok());
+    let numbered = |prefix: &str| name.strip_prefix(prefix).is_some_and(|id| id.parse::<u32>().is_ok());
     [WIRE, DELIVERY, KERNEL].into_iter().any(numbered)
         || [Pair::SPLITTER.name, Pair::SPLITTER.wire].contains(&name)
 }
@@ -156,7 +155,9 @@ pub async fn set_up(handle: &Handle, session_id: u32, name: &str, settings: &Set
 async fn bridge_index(handle: &Handle, name: &str) -> Result<u32> {
     let links = observe::links(handle).await?;
     let Some(link) = links.values().find(|link| link.name == name) else {
-        bail!("bridge = \"{name}\": there is no such interface; see ip link, or make it: ip link add {name} type bridge")
+        bail!(
+            "bridge = \"{name}\": there is no such interface; see ip link, or make it: ip link add {name} type bridge"
+        )
     };
     if !link.bridge {
         bail!("bridge = \"{name}\" is not a bridge; name one, or make one: ip link add NAME type bridge");
@@ -169,9 +170,10 @@ async fn bridge_index(handle: &Handle, name: &str) -> Result<u32> {
 /// # Errors
 /// What the kernel refused. A half-made pair is removed.
 pub async fn create(handle: &Handle, pair: &Pair<'_>) -> Result<()> {
-    netlink::words(handle.link().add(LinkVeth::new(pair.name, pair.wire).build()).execute().await).with_context(
-        || format!("netdev {0}: can't create it and {1}; see ip link show {1}", pair.name, pair.wire),
-    )?;
+    netlink::words(handle.link().add(LinkVeth::new(pair.name, pair.wire).build()).execute().await)
+        .with_context(|| {
+            format!("netdev {0}: can't create it and {1}; see ip link show {1}", pair.name, pair.wire)
+        })?;
     let result = configure(handle, pair).await;
     if result.is_err() {
         // The first error is the one to report.

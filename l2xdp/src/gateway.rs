@@ -101,11 +101,7 @@ impl Gateway {
     ///
     /// # Errors
     /// What failed, where, and the mend.
-    pub async fn start(
-        source: Source,
-        options: Options,
-        observer: Observer,
-    ) -> Result<Self> {
+    pub async fn start(source: Source, options: Options, observer: Observer) -> Result<Self> {
         let config = match &source {
             Source::File(config) => settle(config.clone(), observer.l2tp.is_some())?,
             Source::Kernel { .. } if observer.l2tp.is_none() => bail!(
@@ -213,7 +209,8 @@ impl Gateway {
         // An administrator may have removed one.
         let observed = &self.observed;
         self.made.deliveries.retain(|id| observed.link(&devices::wire_name(*id)).is_some());
-        let steps: Vec<_> = wanted.difference(&self.made.deliveries).copied().map(Step::CreateDelivery).collect();
+        let steps: Vec<_> =
+            wanted.difference(&self.made.deliveries).copied().map(Step::CreateDelivery).collect();
         for step in &steps {
             let result = self.take(step).await;
             self.attempt(result)?;
@@ -227,7 +224,8 @@ impl Gateway {
 
     /// Nothing is sent that way any more.
     async fn remove_deliveries(&mut self, wanted: &BTreeSet<u32>) -> Result<()> {
-        let steps: Vec<_> = self.made.deliveries.difference(wanted).copied().map(Step::DeleteDelivery).collect();
+        let steps: Vec<_> =
+            self.made.deliveries.difference(wanted).copied().map(Step::DeleteDelivery).collect();
         for step in &steps {
             let result = self.take(step).await;
             self.attempt(result)?;
@@ -243,7 +241,8 @@ impl Gateway {
     async fn observe(&mut self, config: &Config) -> Result<()> {
         let mut observed = self.observer.look(config, self.mode, &self.observed).await?;
         let sessions = config.tunnels.iter().flat_map(|tunnel| &tunnel.sessions);
-        let sequenced = sessions.map(|session| session.session_id).filter(|id| self.slow_path.is_sequenced(*id));
+        let sequenced =
+            sessions.map(|session| session.session_id).filter(|id| self.slow_path.is_sequenced(*id));
         observed.sequenced.extend(sequenced);
         self.observed = observed;
         Ok(())

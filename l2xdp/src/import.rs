@@ -24,7 +24,10 @@ pub async fn run(chosen: &BTreeSet<u32>) -> Result<()> {
     println!("# Written by l2xdp import from the kernel's tunnels and sessions.");
     for kept in &adopted.kept {
         let session = &kept.session;
-        println!("# Left out: session {} of tunnel {}: {}", session.session_id, session.tunnel_id, kept.reason);
+        println!(
+            "# Left out: session {} of tunnel {}: {}",
+            session.session_id, session.tunnel_id, kept.reason
+        );
     }
     println!();
     print!("{}", render(&adopted.config));

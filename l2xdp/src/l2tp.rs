@@ -187,7 +187,9 @@ impl L2tp {
         let handle = netlink::open_genetlink()?;
         match handle.resolve_family::<Message>().await {
             Ok(_) => Ok(Some(Self(handle))),
-            Err(GenetlinkError::NetlinkError(error)) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(GenetlinkError::NetlinkError(error)) if error.raw_os_error() == Some(libc::ENOENT) => {
+                Ok(None)
+            }
             Err(error) => Err(error).context("generic netlink: family l2tp"),
         }
     }

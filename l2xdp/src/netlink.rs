@@ -56,8 +56,8 @@ fn extended_ack(echoed: &[u8]) -> Option<String> {
     const HEADER: usize = 16;
     const NLMSGERR_ATTR_MSG: u16 = 1;
     let mut attributes = NlasIterator::new(echoed.get(HEADER..)?);
-    let text: NlaBuffer<&[u8]> =
-        attributes.find_map(|nla| nla.ok().filter(|nla: &NlaBuffer<&[u8]>| nla.kind() == NLMSGERR_ATTR_MSG))?;
+    let text: NlaBuffer<&[u8]> = attributes
+        .find_map(|nla| nla.ok().filter(|nla: &NlaBuffer<&[u8]>| nla.kind() == NLMSGERR_ATTR_MSG))?;
     let text = String::from_utf8_lossy(text.value());
     Some(text.trim_end_matches('\0').to_owned())
 }

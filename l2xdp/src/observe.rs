@@ -9,13 +9,13 @@ use crate::{adopt, devices, netlink, sys, xdp_features};
 use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
 use genetlink::GenetlinkHandle;
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{
     InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourMessage, NeighbourState,
 };
-use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia,
 };
@@ -223,7 +223,8 @@ fn kernel_devices(
     before: &Observed,
 ) -> HashMap<SessionKey, u32> {
     let by_name: HashMap<_, _> = links.values().map(|link| (link.name.as_str(), link.ifindex)).collect();
-    let known = |key: &SessionKey| before.kernel_devices.get(key).filter(|ifindex| links.contains_key(ifindex));
+    let known =
+        |key: &SessionKey| before.kernel_devices.get(key).filter(|ifindex| links.contains_key(ifindex));
     let device = |(key, session): (&SessionKey, &KernelSession)| {
         let named = || by_name.get(session.ifname.as_deref()?);
         Some((*key, known(key).or_else(named).copied()?))
@@ -376,7 +377,9 @@ impl TryFrom<&RouteMessage> for Route {
                     for metric in metrics {
                         match metric {
                             RouteMetric::Mtu(bytes) if *bytes != 0 => mtu = Some(*bytes),
-                            RouteMetric::Hoplimit(hops) => ttl = u8::try_from(*hops).ok().filter(|&hops| hops != 0),
+                            RouteMetric::Hoplimit(hops) => {
+                                ttl = u8::try_from(*hops).ok().filter(|&hops| hops != 0)
+                            }
                             _ => {}
                         }
                     }

@@ -176,7 +176,8 @@ pub fn deliveries(config: &Config, mode: XdpMode, observed: &Observed) -> BTreeS
     let tunnels = config.tunnels.iter().filter(|tunnel| tunnel.backend == Backend::Kernel);
     for tunnel in tunnels.filter(|_| mode != XdpMode::Tc) {
         let sessions = tunnel.sessions.iter().filter(|session| {
-            matches!(session.attach, Attach::Netdev { .. }) && Obstacle::of(tunnel, session, observed).is_none()
+            matches!(session.attach, Attach::Netdev { .. })
+                && Obstacle::of(tunnel, session, observed).is_none()
         });
         deliveries.extend(sessions.map(|session| session.session_id));
     }

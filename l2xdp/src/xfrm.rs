@@ -127,7 +127,8 @@ impl Policies {
         let out = Flow { src: local, dst: remote, protocol, src_port: sport, dst_port: dport };
         let back = Flow { src: remote, dst: local, protocol, src_port: dport, dst_port: sport };
         [(XFRM_POLICY_OUT, out), (XFRM_POLICY_IN, back)].iter().any(|(direction, flow)| {
-            let matching = self.0.iter().filter(|policy| policy.direction == *direction && policy.is_for(flow));
+            let matching =
+                self.0.iter().filter(|policy| policy.direction == *direction && policy.is_for(flow));
             matching.min_by_key(|policy| policy.priority).is_some_and(|policy| policy.interferes)
         })
     }

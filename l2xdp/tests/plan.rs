@@ -47,7 +47,8 @@ fn link(ifindex: u32, name: &str) -> Link {
 /// A kernel with a WAN device, a port, a pseudowire's device, and a resolved gateway.
 fn observed(config: &Config) -> Observed {
     let mut observed = Observed::default();
-    let ours = |ifindex, name| Link { veth: true, alias: Some("l2xdp session 3000".into()), ..link(ifindex, name) };
+    let ours =
+        |ifindex, name| Link { veth: true, alias: Some("l2xdp session 3000".into()), ..link(ifindex, name) };
     for link in [link(WAN, "eth0"), link(PORT, "eth1"), ours(NETDEV, "l2x0"), ours(WIRE, "l2xw3000")] {
         observed.links.insert(link.ifindex, link);
     }

@@ -40,14 +40,25 @@ impl Memory {
         Ok(())
     }
 
-    fn add_device(&mut self, id: u32, name: Option<&String>, veth: bool, settings: &Settings) -> Result<String> {
+    fn add_device(
+        &mut self,
+        id: u32,
+        name: Option<&String>,
+        veth: bool,
+        settings: &Settings,
+    ) -> Result<String> {
         let free = |name: &String| self.observed.link(name).is_none();
         let name = match name {
             Some(name) => name.clone(),
             None => (0..).map(|n| format!("l2tpeth{n}")).find(free).unwrap(),
         };
         ensure!(free(&name), "{name} exists");
-        self.add(Link { name: name.clone(), veth, alias: Some(format!("l2xdp session {id}")), ..Link::default() });
+        self.add(Link {
+            name: name.clone(),
+            veth,
+            alias: Some(format!("l2xdp session {id}")),
+            ..Link::default()
+        });
         self.set_up(id, settings)?;
         Ok(name)
     }
@@ -122,7 +133,9 @@ impl World for Memory {
                 self.remove(&there.ifname.unwrap())?;
             }
             Step::ModifySession { key, from, to } => {
-                let Some(session) = self.observed.l2tp.sessions.get_mut(key) else { bail!("no session {key:?}") };
+                let Some(session) = self.observed.l2tp.sessions.get_mut(key) else {
+                    bail!("no session {key:?}")
+                };
                 assert_eq!(session.seq, *from);
                 session.seq = *to;
             }

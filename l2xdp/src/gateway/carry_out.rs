@@ -106,7 +106,9 @@ impl Gateway {
             let result = self.datapath.add_port(port);
             self.attempt(result)?;
         }
-        for (&ifindex, delivery) in new.deliveries.iter().filter(|(key, new)| old.deliveries.get(key) != Some(new)) {
+        for (&ifindex, delivery) in
+            new.deliveries.iter().filter(|(key, new)| old.deliveries.get(key) != Some(new))
+        {
             let result = self.datapath.set_delivery(ifindex, delivery);
             self.attempt(result)?;
         }

@@ -28,7 +28,8 @@ impl Kernel<'_> {
     async fn set_up_new(&self, session: &KernelSession, settings: &Settings) -> Result<()> {
         let state = self.l2tp()?.state().await?;
         let made = state.sessions.get(&session.key()).and_then(|session| session.ifname.clone());
-        let name = made.with_context(|| format!("session {}: the kernel made no device", session.session_id))?;
+        let name =
+            made.with_context(|| format!("session {}: the kernel made no device", session.session_id))?;
         devices::set_up(&self.0.netlink, session.session_id, &name, settings).await
     }
 

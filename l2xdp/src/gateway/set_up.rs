@@ -94,10 +94,8 @@ const SPARE_SESSIONS: u32 = 4096;
 /// What needs no undoing but to be dropped.
 pub(super) async fn load(config: &Config, netlink: &Handle, trace: bool) -> Result<(Datapath, SlowPath)> {
     let sessions = config.tunnels.iter().map(|tunnel| tunnel.sessions.len()).sum::<usize>() as u32;
-    let limits = Limits {
-        sessions: sessions + SPARE_SESSIONS,
-        ports: config.tunnels.len() as u32 + SPARE_SESSIONS,
-    };
+    let limits =
+        Limits { sessions: sessions + SPARE_SESSIONS, ports: config.tunnels.len() as u32 + SPARE_SESSIONS };
     let links = observe::links(netlink).await?;
     let splitter = links.values().find(|link| link.name == Pair::SPLITTER.name);
     let splitter = splitter.with_context(|| missing("splitter", Pair::SPLITTER.name))?;
