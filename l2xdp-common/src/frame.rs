@@ -3,7 +3,7 @@
 use crate::reason::Reason;
 use crate::wire::{Be16, Be32, Eth, Vlan, ethertype};
 #[cfg(doc)]
-use crate::{mss, udp_checksum};
+use crate::{encap, mss, udp_checksum};
 use bytemuck::Pod;
 
 /// An Ethernet frame with room before it.

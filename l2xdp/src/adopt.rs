@@ -10,6 +10,7 @@ use crate::underlay;
 use l2xdp_common::pseudowire::{Cookie, L2Spec, Mss, Pseudowire, Tos};
 use l2xdp_common::wire::Eth;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// A session that the fast path can't have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,16 +37,22 @@ const ANY_TTL: u8 = 64;
 pub fn adopt(observed: &Observed, chosen: &BTreeSet<u32>) -> Adopted {
     let mut adopted = Adopted { config: Config { tunnels: Vec::new() }, kept: Vec::new() };
     let tunnels = observed.l2tp.tunnels.values();
+    let mut taken = BTreeSet::new();
     for kernel in tunnels.filter(|tunnel| chosen.is_empty() || chosen.contains(&tunnel.tunnel_id)) {
         let mut of_config = tunnel(kernel);
-        for session in sessions(kernel, observed) {
+        for kernel in sessions(kernel, observed) {
             let found = match &of_config {
-                Ok(tunnel) => self::session(tunnel, session, observed),
+                Ok(tunnel) => session(tunnel, kernel, observed),
                 Err(reason) => Err(reason.clone()),
             };
             match (found, &mut of_config) {
+                // Since Linux 6.11 tunnels over UDP may have sessions of one id.
+                (Ok(session), Ok(_)) if !taken.insert(session.session_id) => {
+                    let reason = "another tunnel has a session of this id, which the fast path serves";
+                    adopted.kept.push(Kept { session: kernel.clone(), reason: reason.to_owned() });
+                }
                 (Ok(session), Ok(tunnel)) => tunnel.sessions.push(session),
-                (Err(reason), _) => adopted.kept.push(Kept { session: session.clone(), reason }),
+                (Err(reason), _) => adopted.kept.push(Kept { session: kernel.clone(), reason }),
                 (Ok(_), Err(_)) => {}
             }
         }
@@ -91,7 +98,19 @@ pub fn tunnel(kernel: &KernelTunnel) -> Result<Tunnel, String> {
         }
         TunnelEncap::Ip { local, remote } => (tunnel.local, tunnel.remote) = (local, remote),
     }
+    check_addresses(tunnel.local, tunnel.remote)?;
     Ok(tunnel)
+}
+
+/// Do a tunnel's addresses tell where its messages go? Those of a socket that a program has handed over need not.
+fn check_addresses(local: IpAddr, remote: IpAddr) -> Result<(), String> {
+    if local.is_unspecified() || remote.is_unspecified() {
+        return Err("its socket is not connected to a peer".to_owned());
+    }
+    if matches!(remote, IpAddr::V6(remote) if remote.is_unicast_link_local()) {
+        return Err("its addresses are link-local, and the kernel does not tell of which device".to_owned());
+    }
+    Ok(())
 }
 
 fn session(tunnel: &Tunnel, kernel: &KernelSession, observed: &Observed) -> Result<Session, String> {
@@ -163,4 +182,73 @@ fn l2spec_by_mtu(
         let max_inner = Pseudowire { l2spec, ..*pseudowire }.max_inner(path_mtu);
         u32::from(max_inner).checked_sub(Eth::LEN as u32) == Some(device.mtu)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::l2tp::SessionStats;
+    use l2xdp_common::pseudowire::Seq;
+    use std::net::SocketAddr;
+
+    /// Tunnels, each with one session 10, whose devices are 1, 2, ….
+    fn observed(tunnels: &[(u32, &str, &str)]) -> Observed {
+        let mut observed = Observed::default();
+        for (index, &(tunnel_id, local, remote)) in (1..).zip(tunnels) {
+            let address = |ip: &str| SocketAddr::new(ip.parse().unwrap(), 6000);
+            let encap = TunnelEncap::Udp {
+                local: address(local),
+                remote: address(remote),
+                udp_csum: false,
+                udp6_csum_tx: true,
+                udp6_csum_rx: true,
+            };
+            let tunnel = KernelTunnel { tunnel_id, peer_tunnel_id: 1, version: 3, encap, using_ipsec: false };
+            observed.l2tp.tunnels.insert(tunnel_id, tunnel);
+            let session = KernelSession {
+                tunnel_id,
+                session_id: 10,
+                peer_tunnel_id: 1,
+                peer_session_id: 20,
+                pw_type: PwType::Eth,
+                cookie: Vec::new(),
+                peer_cookie: Vec::new(),
+                l2spec: Some(L2Spec::Default),
+                seq: Seq::default(),
+                lns_mode: false,
+                ifname: Some(format!("l2tpeth{index}")),
+                using_ipsec: false,
+                stats: SessionStats::default(),
+            };
+            observed.kernel_devices.insert(session.key(), index);
+            observed.links.insert(index, Link { ifindex: index, mtu: 1446, ..Link::default() });
+            observed.l2tp.sessions.insert(session.key(), session);
+        }
+        observed
+    }
+
+    /// What keeps the session of a tunnel between these addresses.
+    fn kept(local: &str, remote: &str) -> Option<String> {
+        adopt(&observed(&[(1, local, remote)]), &BTreeSet::new()).kept.pop().map(|kept| kept.reason)
+    }
+
+    #[test]
+    fn addresses_that_tell_no_way_keep_a_session() {
+        assert_eq!(kept("1.1.1.2", "2.2.2.2"), None);
+        assert_eq!(kept("2001:db8::1", "2001:db8::2"), None);
+        assert!(kept("0.0.0.0", "2.2.2.2").is_some_and(|reason| reason.contains("not connected")));
+        assert!(kept("::", "::").is_some_and(|reason| reason.contains("not connected")));
+        assert!(kept("fe80::1", "fe80::2").is_some_and(|reason| reason.contains("link-local")));
+    }
+
+    #[test]
+    fn the_first_of_sessions_of_one_id_is_adopted() {
+        let both = observed(&[(1, "1.1.1.2", "2.2.2.2"), (2, "1.1.1.2", "2.2.2.3")]);
+        let adopted = adopt(&both, &BTreeSet::new());
+        let counts: Vec<_> = adopted.config.tunnels.iter().map(|tunnel| tunnel.sessions.len()).collect();
+        assert_eq!(counts, [1, 0]);
+        assert_eq!(adopted.kept.iter().map(|kept| kept.session.tunnel_id).collect::<Vec<_>>(), [2]);
+        let second = adopt(&both, &[2].into());
+        assert!(second.kept.is_empty(), "of the tunnels that are chosen there is one");
+    }
 }

@@ -6,7 +6,7 @@
 //! lists what there is. All problems of a file are found in one go, so serde, which ends at the first, has no
 //! part in it; see [`ConfigError`].
 //!
-//! [`render`] is the way back, from values to TOML.
+//! [`render()`] is the way back, from values to TOML.
 //!
 //! `docs/configuration.md` is the user's description of the same, and a test keeps its tables in step.
 

@@ -68,7 +68,7 @@ fn address() -> io::Result<SocketAddr> {
     SocketAddr::from_abstract_name(NAME)
 }
 
-/// Becomes the daemon of this network namespace. Questions come out of the channel.
+/// Becomes the daemon of this network namespace, until the channel is dropped, out of which questions come.
 ///
 /// # Errors
 /// If there is one already.
@@ -83,7 +83,12 @@ pub fn listen() -> Result<mpsc::Receiver<Client>> {
     let listener = UnixListener::from_std(listener)?;
     let (questions, clients) = mpsc::channel(1);
     tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
+        loop {
+            let stream = tokio::select! {
+                () = questions.closed() => break,
+                Ok((stream, _)) = listener.accept() => stream,
+                else => break,
+            };
             let questions = questions.clone();
             // A client that says nothing must not keep others waiting.
             tokio::spawn(async move {
@@ -135,7 +140,11 @@ pub fn ask(question: Question) -> Result<Answer> {
     let _ = stream.write_all(question.word().as_bytes());
     let _ = stream.shutdown(Shutdown::Write);
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).context("the l2xdp of this network namespace does not answer")?;
+    match stream.read_to_end(&mut answer) {
+        // It has hung up without reading the question.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+        read => _ = read.context("the l2xdp of this network namespace does not answer")?,
+    }
     if answer.is_empty() {
         bail!("the l2xdp of this network namespace answers to root only");
     }

@@ -8,12 +8,13 @@ use crate::observe::Observer;
 use crate::status::status;
 use crate::{netlink, privileges};
 use anyhow::Result;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use log::{error, info};
 use rtnetlink::MulticastGroup;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// Changes to follow.
@@ -70,6 +71,7 @@ pub async fn run(source: Source, file: Option<PathBuf>, options: Options) -> Res
             }
             Some(()) = l2tp_changes.next() => {
                 sleep(SETTLE).await;
+                while let Some(Some(())) = l2tp_changes.next().now_or_never() {}
                 gateway.follow().await;
             }
             Some(client) = clients.recv() => {
@@ -82,6 +84,9 @@ pub async fn run(source: Source, file: Option<PathBuf>, options: Options) -> Res
     }
     info!("stopping");
     gateway.stop().await;
+    // Who has the answer may start the next daemon at once.
+    drop(clients);
+    yield_now().await;
     if let Some((client, done)) = detached {
         client.answer(Answer::Detached(done)).await;
     }

@@ -112,7 +112,7 @@ pub async fn create_netdev(handle: &Handle, device: &Device) -> Result<()> {
         silent: settings.silent,
         bridge: settings.bridge.as_deref(),
     };
-    create(handle, &pair).await
+    create(handle, &pair).await.with_context(|| format!("session {id}"))
 }
 
 /// Makes the pair of devices by which a kernel session's frames come from XDP. They may be of any length there, as what
@@ -146,7 +146,9 @@ pub async fn set_up(handle: &Handle, session_id: u32, name: &str, settings: &Set
         message = message.mtu(mtu);
     }
     message = message.controller(match &settings.bridge {
-        Some(bridge) => bridge_index(handle, bridge).await?,
+        Some(bridge) => {
+            bridge_index(handle, bridge).await.with_context(|| format!("session {session_id}"))?
+        }
         None => 0,
     });
     set(handle, name, message.up()).await

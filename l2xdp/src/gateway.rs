@@ -6,7 +6,7 @@ mod set_up;
 
 use crate::adopt::{self, Kept};
 use crate::attach::{self, Attached};
-use crate::config::{Backend, Config, Encap};
+use crate::config::{Attach, Backend, Config, Encap};
 use crate::datapath::Datapath;
 use crate::devices::{self, Pair};
 use crate::observe::{Observed, Observer};
@@ -206,9 +206,6 @@ impl Gateway {
     }
 
     async fn make_deliveries(&mut self, wanted: &BTreeSet<u32>) -> Result<()> {
-        // An administrator may have removed one.
-        let observed = &self.observed;
-        self.made.deliveries.retain(|id| observed.link(&devices::wire_name(*id)).is_some());
         let steps: Vec<_> =
             wanted.difference(&self.made.deliveries).copied().map(Step::CreateDelivery).collect();
         for step in &steps {
@@ -244,6 +241,7 @@ impl Gateway {
         let sequenced =
             sessions.map(|session| session.session_id).filter(|id| self.slow_path.is_sequenced(*id));
         observed.sequenced.extend(sequenced);
+        self.made.forget_gone(&observed);
         self.observed = observed;
         Ok(())
     }
@@ -272,18 +270,24 @@ impl Gateway {
     /// Ends the fast path, but leaves the kernel's tunnels and sessions as they are, those too that we have made.
     ///
     /// # Errors
-    /// Standalone sessions would end with it.
+    /// Sessions would end with it: standalone ones, and those of ports, which nothing else connects to them.
     pub fn give_back(&mut self) -> Result<String> {
-        let standalone: usize = standalone(&self.config).iter().map(|tunnel| tunnel.sessions.len()).sum();
-        if standalone > 0 {
+        let sessions = || {
+            self.config.tunnels.iter().flat_map(|tunnel| tunnel.sessions.iter().map(move |it| (tunnel, it)))
+        };
+        let ends = sessions().filter(|(tunnel, session)| {
+            tunnel.backend == Backend::Standalone || matches!(session.attach, Attach::Port { .. })
+        });
+        let (ends, all) = (ends.count(), sessions().count());
+        if ends > 0 {
             bail!(
-                "{standalone} sessions of this l2xdp are standalone, and would end: end it with SIGTERM if that is meant"
+                "{ends} sessions of this l2xdp are standalone or have a port, and would end: end it with SIGTERM if that is \
+                 meant"
             );
         }
         self.made.sessions.clear();
         self.made.tunnels.clear();
-        let sessions: usize = self.config.tunnels.iter().map(|tunnel| tunnel.sessions.len()).sum();
-        Ok(format!("sessions back on the kernel's path: {sessions}"))
+        Ok(format!("sessions back on the kernel's path: {all}"))
     }
 
     /// Undoes everything, in reverse.

@@ -9,15 +9,14 @@ mod wire;
 use crate::netlink;
 use crate::reconcile::SessionKey;
 use anyhow::{Context, Result, anyhow, bail};
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt};
 use genetlink::{GenetlinkError, GenetlinkHandle};
 use l2xdp_common::pseudowire::{L2Spec, Seq};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_generic::GenlMessage;
 use netlink_packet_l2tp::{L2tpAttribute, L2tpCmd};
-use rtnetlink::sys::AsyncSocket;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, Stdio};
@@ -163,6 +162,8 @@ pub struct L2tpState {
     pub tunnels: BTreeMap<u32, KernelTunnel>,
     /// By the tunnel's and our session's id.
     pub sessions: BTreeMap<SessionKey, KernelSession>,
+    /// The names that sessions' devices have now, where debugfs tells them and no two are the same.
+    pub devices: BTreeMap<SessionKey, String>,
 }
 
 /// The multicast group of changes (`L2TP_GENL_MCGROUP`).
@@ -201,16 +202,19 @@ impl L2tp {
     pub async fn state(&self) -> Result<L2tpState> {
         let tunnels = self.dump(L2tpCmd::TunnelGet).await.context("list L2TP tunnels")?;
         let sessions = self.dump(L2tpCmd::SessionGet).await.context("list L2TP sessions")?;
-        let l2specs = if sessions.is_empty() { None } else { debugfs::read() }.unwrap_or_default();
-        let tunnels = tunnels.iter().map(|attributes| wire::to_tunnel(attributes));
+        let told = if sessions.is_empty() { None } else { debugfs::read() }.unwrap_or_default();
+        let tunnels = tunnels.iter().filter_map(|attributes| wire::to_tunnel(attributes));
         let sessions = sessions.iter().map(|attributes| {
             let session = wire::to_session(attributes);
-            KernelSession { l2spec: l2specs.get(&session.key()).copied(), ..session }
+            KernelSession { l2spec: told.get(&session.key()).and_then(|told| told.l2spec), ..session }
         });
-        Ok(L2tpState {
+        let mut state = L2tpState {
             tunnels: tunnels.map(|tunnel| (tunnel.tunnel_id, tunnel)).collect(),
             sessions: sessions.map(|session| (session.key(), session)).collect(),
-        })
+            devices: told.into_iter().filter_map(|(key, told)| Some((key, told.device?))).collect(),
+        };
+        state.settle();
+        Ok(state)
     }
 
     /// Makes a tunnel, which outlives this process (`ip l2tp add tunnel`).
@@ -283,13 +287,7 @@ impl L2tp {
         const CONTEXT: &str = "generic netlink: changes of L2TP";
         let family = self.0.resolve_family::<Message>().await.context(CONTEXT)?;
         let group = family.multicast_groups.get(GROUP).context("the kernel announces no changes of L2TP")?;
-        let (mut connection, handle, messages) = genetlink::new_connection().context(CONTEXT)?;
-        connection.socket_mut().socket_mut().add_membership(*group).context(CONTEXT)?;
-        tokio::spawn(connection);
-        // The handle keeps the connection alive.
-        Ok(Box::pin(stream::unfold((messages, handle), async |(mut messages, handle)| {
-            messages.next().await.map(|_| ((), (messages, handle)))
-        })))
+        Ok(netlink::listen_genetlink(*group).context(CONTEXT)?.map(drop))
     }
 
     async fn gone(&self, is_gone: impl Fn(&L2tpState) -> bool) -> Result<()> {
@@ -325,6 +323,24 @@ impl L2tp {
             }
         }
         Ok(all)
+    }
+}
+
+impl L2tpState {
+    /// Works out what the kernel tells only in part.
+    fn settle(&mut self) {
+        // Of sessions it says what is of the tunnel's socket.
+        for session in self.sessions.values().filter(|session| session.using_ipsec) {
+            if let Some(tunnel) = self.tunnels.get_mut(&session.tunnel_id) {
+                tunnel.using_ipsec = true;
+            }
+        }
+        // Two devices of one name are in two namespaces, and nothing says which is here.
+        let mut of_name: HashMap<String, u32> = HashMap::new();
+        for name in self.devices.values() {
+            *of_name.entry(name.clone()).or_default() += 1;
+        }
+        self.devices.retain(|_, name| of_name.get(name) == Some(&1));
     }
 }
 

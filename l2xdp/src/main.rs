@@ -6,6 +6,7 @@ use l2xdp::config::Config;
 use l2xdp::control::{self, Answer, Question};
 use l2xdp::gateway::{Options, Source};
 use l2xdp::{daemon, doctor, import, sys};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -118,12 +119,12 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::Show { json } => {
             let Answer::Status(status) = control::ask(Question::Show)? else { return Ok(()) };
-            if json {
-                println!("{}", serde_json::to_string_pretty(&status)?);
-            } else {
-                print!("{status}");
+            let text = if json { serde_json::to_string_pretty(&status)? + "\n" } else { status.to_string() };
+            match io::stdout().write_all(text.as_bytes()) {
+                // The reader has seen enough: l2xdp show | head.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                result => Ok(result?),
             }
-            Ok(())
         }
     }
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, anyhow};
 use futures_channel::mpsc::UnboundedReceiver;
 use genetlink::GenetlinkHandle;
+use genetlink::message::RawGenlMessage;
 use netlink_packet_core::{ErrorMessage, NetlinkMessage, NlaBuffer, NlasIterator};
 use netlink_packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::{AsyncSocket, SocketAddr};
@@ -29,11 +30,32 @@ pub fn open_rtnetlink(groups: &[MulticastGroup]) -> Result<(Handle, Changes)> {
 /// # Errors
 /// The kernel's.
 pub fn open_genetlink() -> Result<GenetlinkHandle> {
-    const CONTEXT: &str = "can't open generic netlink";
-    let (mut connection, handle, _) = genetlink::new_connection().context(CONTEXT)?;
-    with_words(connection.socket_mut().socket_mut()).context(CONTEXT)?;
+    open(None).map(|(handle, _)| handle).context("can't open generic netlink")
+}
+
+/// Listens to a group of generic netlink, in this thread's network namespace.
+///
+/// # Errors
+/// The kernel's.
+pub fn listen_genetlink(
+    group: u32,
+) -> Result<UnboundedReceiver<(NetlinkMessage<RawGenlMessage>, SocketAddr)>> {
+    open(Some(group)).map(|(_, messages)| messages).context("can't listen to generic netlink")
+}
+
+type Genetlink = (GenetlinkHandle, UnboundedReceiver<(NetlinkMessage<RawGenlMessage>, SocketAddr)>);
+
+fn open(group: Option<u32>) -> io::Result<Genetlink> {
+    let (mut connection, handle, messages) = genetlink::new_connection()?;
+    let socket = connection.socket_mut().socket_mut();
+    with_words(socket)?;
+    if let Some(group) = group {
+        // A socket without an address is taken for the sender, and left out (`do_one_broadcast`).
+        socket.bind_auto()?;
+        socket.add_membership(group)?;
+    }
     tokio::spawn(connection);
-    Ok(handle)
+    Ok((handle, messages))
 }
 
 fn with_words(socket: &rtnetlink::sys::Socket) -> io::Result<()> {
@@ -82,7 +104,7 @@ pub fn words<T>(answer: Result<T, rtnetlink::Error>) -> Result<T> {
 mod tests {
     use super::*;
     use crate::sys;
-    use rtnetlink::LinkVeth;
+    use rtnetlink::{LinkUnspec, LinkVeth};
 
     #[test]
     fn an_extended_ack_is_behind_the_header() {
@@ -101,12 +123,18 @@ mod tests {
             sys::enter_new_netns()?;
             tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
                 let (handle, _) = open_rtnetlink(&[])?;
-                let bad = LinkVeth::new("a/b", "c").build();
-                anyhow::Ok(words(handle.link().add(bad).execute().await).map_err(|error| error.to_string()))
+                handle.link().add(LinkVeth::new("a", "b").build()).execute().await?;
+                let bad = LinkUnspec::new_with_name("a").mtu(100_000).build();
+                anyhow::Ok(words(handle.link().set(bad).execute().await).map_err(|error| error.to_string()))
             })
         });
         match said.join().unwrap() {
-            Ok(said) => assert!(said.unwrap_err().starts_with("Invalid argument (os error 22)")),
+            Ok(said) => {
+                assert_eq!(
+                    said.unwrap_err(),
+                    "Invalid argument (os error 22): mtu greater than device maximum"
+                );
+            }
             Err(error) => {
                 let errno = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
                 assert_eq!(errno, Some(libc::EPERM), "without root there is nothing to ask: {error:#}");

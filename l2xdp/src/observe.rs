@@ -39,7 +39,7 @@ pub struct Link {
     pub running: bool,
     /// A veth.
     pub veth: bool,
-    /// The index of a veth's other end, in whichever namespace.
+    /// The index of a veth's other end, in whichever namespace; of what is on top of a device (VLAN, macvlan), of that.
     pub peer: Option<u32>,
     /// A bridge.
     pub bridge: bool,
@@ -138,6 +138,23 @@ impl Observed {
         Err(format!("its device, {name} when it was made, is not in this namespace, or was renamed"))
     }
 
+    /// Do frames sent out of this device reach another as they are, with unfinished checksums and unsplit? A veth hands
+    /// them over so, and what is on top of one (VLAN, macvlan, bridge, bond) leaves the work to it.
+    pub fn hands_over(&self, link: &Link) -> bool {
+        /// More devices than anyone stacks.
+        const DEPTH: u32 = 8;
+        self.hands_over_within(link, DEPTH)
+    }
+
+    fn hands_over_within(&self, link: &Link, depth: u32) -> bool {
+        if link.veth || depth == 0 {
+            return link.tx_checksum;
+        }
+        let below = link.peer.and_then(|index| self.links.get(&index));
+        let ports = self.links.values().filter(|port| port.controller == Some(link.ifindex));
+        below.into_iter().chain(ports).any(|below| self.hands_over_within(below, depth - 1))
+    }
+
     /// Can XDP send frames out of this device?
     pub fn xdp_xmit(&self, ifindex: u32) -> bool {
         !self.no_xdp_xmit.contains(&ifindex)
@@ -215,8 +232,9 @@ fn queries(config: &Config, l2tp: &L2tpState) -> HashSet<RouteQuery> {
     adoptable.map(|tunnel| plan::query(&tunnel)).chain(config.tunnels.iter().map(plan::query)).collect()
 }
 
-/// The devices of the kernel's sessions. The kernel tells the names they were made with; those that were known before may
-/// have been renamed since.
+/// The devices of the kernel's sessions. Netlink tells the names they were made with, and they may have been renamed
+/// since: debugfs tells the names they have, and those that were seen before are known. A name that another session's
+/// device was made with, too, says nothing.
 fn kernel_devices(
     l2tp: &L2tpState,
     links: &HashMap<u32, Link>,
@@ -225,8 +243,16 @@ fn kernel_devices(
     let by_name: HashMap<_, _> = links.values().map(|link| (link.name.as_str(), link.ifindex)).collect();
     let known =
         |key: &SessionKey| before.kernel_devices.get(key).filter(|ifindex| links.contains_key(ifindex));
+    let mut made_with: HashMap<_, usize> = HashMap::new();
+    for name in l2tp.sessions.values().filter_map(|session| session.ifname.as_deref()) {
+        *made_with.entry(name).or_default() += 1;
+    }
     let device = |(key, session): (&SessionKey, &KernelSession)| {
-        let named = || by_name.get(session.ifname.as_deref()?);
+        if let Some(name) = l2tp.devices.get(key) {
+            return Some((*key, *by_name.get(name.as_str())?));
+        }
+        let unique = || session.ifname.as_deref().filter(|name| made_with.get(name) == Some(&1));
+        let named = || by_name.get(unique()?);
         Some((*key, known(key).or_else(named).copied()?))
     };
     l2tp.sessions.iter().filter_map(device).collect()
@@ -401,5 +427,55 @@ impl TryFrom<&RouteMessage> for Route {
             }
             kind => Err(format!("the route is of type {kind:?}").to_lowercase()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::l2tp::{PwType, SessionStats};
+    use l2xdp_common::pseudowire::Seq;
+
+    /// Two sessions whose devices were both made as `l2tpeth0`: the first one's is called `pw0` now.
+    fn renamed() -> (L2tpState, HashMap<u32, Link>) {
+        let mut l2tp = L2tpState::default();
+        for session_id in [1, 2] {
+            let session = KernelSession {
+                tunnel_id: 7,
+                session_id,
+                peer_tunnel_id: 7,
+                peer_session_id: session_id,
+                pw_type: PwType::Eth,
+                cookie: Vec::new(),
+                peer_cookie: Vec::new(),
+                l2spec: None,
+                seq: Seq::default(),
+                lns_mode: false,
+                ifname: Some("l2tpeth0".to_owned()),
+                using_ipsec: false,
+                stats: SessionStats::default(),
+            };
+            l2tp.sessions.insert(session.key(), session);
+        }
+        let link = |(ifindex, name): (u32, &str)| {
+            (ifindex, Link { ifindex, name: name.to_owned(), ..Link::default() })
+        };
+        (l2tp, [(11, "pw0"), (12, "l2tpeth0")].map(link).into())
+    }
+
+    #[test]
+    fn a_name_that_two_devices_were_made_with_is_nobodys() {
+        let (l2tp, links) = renamed();
+        assert!(kernel_devices(&l2tp, &links, &Observed::default()).is_empty());
+        let before = Observed { kernel_devices: [((7, 1), 11)].into(), ..Observed::default() };
+        assert_eq!(kernel_devices(&l2tp, &links, &before), [((7, 1), 11)].into());
+    }
+
+    #[test]
+    fn debugfs_knows_devices_by_the_names_they_have() {
+        let (mut l2tp, links) = renamed();
+        l2tp.devices = [((7, 1), "pw0".to_owned()), ((7, 2), "l2tpeth0".to_owned())].into();
+        let expected = [((7, 1), 11), ((7, 2), 12)].into();
+        assert_eq!(kernel_devices(&l2tp, &links, &Observed::default()), expected);
     }
 }

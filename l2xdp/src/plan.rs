@@ -269,10 +269,13 @@ impl<'a> Line<'a> {
         if fast {
             self.add_rx(plan, session, &pseudowire, slot, &ends, path);
         }
+        // The kernel's driver knows what fits behind which headers.
+        if !kernel || obstacle.is_none() {
+            self.follow_mtu(plan, session, &ends)?;
+        }
         if let Some(obstacle) = obstacle {
             return Err(obstacle.to_string());
         }
-        self.follow_mtu(plan, session, &ends)?;
         let (Err(no_path) | Ok(Underlay { path: Err(no_path), .. })) = &self.underlay else { return Ok(()) };
         plan.waits = true;
         Err(no_path.to_string())
@@ -321,7 +324,7 @@ impl<'a> Line<'a> {
             0
         };
         let wan = path.and_then(|path| self.observed.links.get(&path.ifindex));
-        let as_they_are = wan.is_some_and(|wan| wan.veth && wan.tx_checksum);
+        let as_they_are = wan.is_some_and(|wan| self.observed.hands_over(wan));
         let unreachable = path.is_some_and(|path| !self.observed.xdp_xmit(path.ifindex));
         let vlan = pseudowire.vlan.map_or(AttachKey::ALL_VLANS, u32::from);
         let slow_ifindex = ends.kernel.map_or(0, |device| device.ifindex);
@@ -442,11 +445,13 @@ fn ends<'a>(tunnel: &Tunnel, session: &Session, observed: &'a Observed) -> Resul
             delivery: observed.link(&devices::delivery_name(id)),
             kernel,
         }),
-        (Attach::Netdev { .. }, None) => {
+        (Attach::Netdev { name, .. }, None) => {
             let wire = observed.link(&devices::wire_name(id));
             let visible = observed.links.values().find(|link| devices::is_netdev_of(link, id));
-            let (visible, wire) =
-                visible.zip(wire).ok_or("its device is gone: restart l2xdp to make it again")?;
+            let (visible, wire) = visible.zip(wire).ok_or_else(|| {
+                let name = name.as_deref().unwrap_or("its device");
+                format!("{name} is gone: reload (SIGHUP) or restart l2xdp to make it again")
+            })?;
             Ok(Ends { visible, wire: Some(wire), delivery: None, kernel })
         }
     }

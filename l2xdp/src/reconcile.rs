@@ -146,6 +146,13 @@ impl Made {
         }
     }
 
+    /// Forgets the devices that somebody else has removed.
+    pub fn forget_gone(&mut self, observed: &Observed) {
+        let is_there = |id: &u32| observed.link(&devices::wire_name(*id)).is_some();
+        self.devices.retain(|id, _| is_there(id));
+        self.deliveries.retain(is_there);
+    }
+
     fn note_settings(&mut self, session_id: u32, settings: &Settings) {
         let of_kernel = self.sessions.iter_mut().filter(|((_, id), _)| *id == session_id);
         let of_devices = self.devices.get_mut(&session_id).map(|device| &mut device.settings);
@@ -363,7 +370,7 @@ fn sessions_to_come(
         let there = observed.l2tp.sessions.get(key).filter(|_| !removed.contains(&Thing::Session(*key)));
         let Some(there) = there else {
             if let Some(name) = &wanted.ifname {
-                refuse_taken_name(name, observed, removed)?;
+                refuse_taken_name(key.1, name, observed, removed)?;
             }
             steps.push(Step::CreateSession(wanted.clone(), settings.clone()));
             continue;
@@ -401,7 +408,7 @@ fn devices_to_come(
             Some(there) => set_up(*id, &there.settings, &wanted.settings, steps),
             None => {
                 if let Some(name) = &wanted.name {
-                    refuse_taken_name(name, observed, removed)?;
+                    refuse_taken_name(*id, name, observed, removed)?;
                 }
                 steps.push(Step::CreateDevice(wanted.clone()));
             }
@@ -418,7 +425,12 @@ fn set_up(session_id: u32, from: &Settings, to: &Settings, steps: &mut Vec<Step>
     }
 }
 
-fn refuse_taken_name(name: &str, observed: &Observed, removed: &BTreeSet<Thing>) -> Result<()> {
+fn refuse_taken_name(
+    session_id: u32,
+    name: &str,
+    observed: &Observed,
+    removed: &BTreeSet<Thing>,
+) -> Result<()> {
     let Some(link) = observed.link(name) else { return Ok(()) };
     let goes = devices::session_of(link).is_some_and(|id| {
         removed.iter().any(|thing| match thing {
@@ -428,7 +440,8 @@ fn refuse_taken_name(name: &str, observed: &Observed, removed: &BTreeSet<Thing>)
     });
     if !goes {
         bail!(
-            "netdev = \"{name}\": a device of that name exists; remove it (ip link delete {name}) or choose another name"
+            "session {session_id}: netdev = \"{name}\": a device of that name exists; remove it (ip link delete {name}) or \
+             choose another name"
         );
     }
     Ok(())

@@ -9,7 +9,18 @@ use std::net::IpAddr;
 
 /// The policies of a network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policies(Vec<Policy>);
+pub struct Policies {
+    policies: Vec<Policy>,
+    /// What no policy is for is blocked (`ip xfrm policy setdefault`).
+    block: Defaults,
+}
+
+/// By direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Defaults {
+    in_: bool,
+    out: bool,
+}
 
 /// One policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +31,8 @@ struct Policy {
     direction: u8,
     /// It has packets transformed, or blocks them; others let them pass as they are.
     interferes: bool,
+    /// It is for those of some device, user or mark only.
+    conditional: bool,
 }
 
 /// `struct xfrm_selector`: what a policy is for.
@@ -75,7 +88,12 @@ const XFRM_MSG_GETPOLICY: u16 = 0x15;
 const XFRM_POLICY_IN: u8 = 0;
 const XFRM_POLICY_OUT: u8 = 1;
 const XFRM_POLICY_ALLOW: u8 = 0;
+/// Linux 5.15.
+const XFRM_MSG_GETDEFAULT: u16 = 0x28;
+const XFRM_USERPOLICY_BLOCK: u8 = 1;
 const XFRMA_TMPL: u16 = 5;
+const XFRMA_MARK: u16 = 21;
+const XFRMA_IF_ID: u16 = 31;
 
 /// Reads the policies of this thread's network namespace.
 ///
@@ -87,21 +105,22 @@ pub fn read() -> io::Result<Policies> {
         Err(error) if error.raw_os_error() == Some(libc::EPROTONOSUPPORT) => return Ok(Policies::default()),
         Err(error) => return Err(error),
     };
-    let header = Header {
-        len: (size_of::<Header>() + ANY.len()) as u32,
-        kind: XFRM_MSG_GETPOLICY,
-        flags: (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16,
-        seq: 0,
-        port: 0,
-    };
-    socket.send_to(&[bytemuck::bytes_of(&header), &ANY[..]].concat(), &SocketAddr::new(0, 0), 0)?;
     let mut policies = Policies::default();
+    send(&socket, XFRM_MSG_GETPOLICY, libc::NLM_F_DUMP, &ANY)?;
+    while policies.read(&socket.recv_from_full()?.0)? {}
+    send(&socket, XFRM_MSG_GETDEFAULT, libc::NLM_F_ACK, &[0; 3])?;
     while policies.read(&socket.recv_from_full()?.0)? {}
     Ok(policies)
 }
 
+fn send(socket: &Socket, kind: u16, flags: i32, payload: &[u8]) -> io::Result<()> {
+    let len = (size_of::<Header>() + payload.len()) as u32;
+    let header = Header { len, kind, flags: (libc::NLM_F_REQUEST | flags) as u16, seq: 0, port: 0 };
+    socket.send_to(&[bytemuck::bytes_of(&header), payload].concat(), &SocketAddr::new(0, 0), 0).map(drop)
+}
+
 impl Policies {
-    /// Takes in a datagram; `false` at the end of the list.
+    /// Takes in a datagram; `false` at the end of an answer.
     fn read(&mut self, mut datagram: &[u8]) -> io::Result<bool> {
         while let Some(header) = datagram.get(..size_of::<Header>()) {
             let header: Header = bytemuck::pod_read_unaligned(header);
@@ -112,9 +131,10 @@ impl Policies {
                 libc::NLMSG_DONE => return Ok(false),
                 libc::NLMSG_ERROR => {
                     let code = payload.get(..4).map_or(0, bytemuck::pod_read_unaligned::<i32>);
-                    return Err(io::Error::from_raw_os_error(-code));
+                    return if code == 0 { Ok(false) } else { Err(io::Error::from_raw_os_error(-code)) };
                 }
-                kind if kind == i32::from(XFRM_MSG_NEWPOLICY) => self.0.extend(Policy::read(payload)),
+                kind if kind == i32::from(XFRM_MSG_NEWPOLICY) => self.policies.extend(Policy::read(payload)),
+                kind if kind == i32::from(XFRM_MSG_GETDEFAULT) => self.block = Defaults::read(payload),
                 _ => {}
             }
             datagram = rest.get(end.next_multiple_of(4) - end..).unwrap_or_default();
@@ -126,11 +146,25 @@ impl Policies {
     pub fn covers(&self, local: IpAddr, remote: IpAddr, protocol: u8, sport: u16, dport: u16) -> bool {
         let out = Flow { src: local, dst: remote, protocol, src_port: sport, dst_port: dport };
         let back = Flow { src: remote, dst: local, protocol, src_port: dport, dst_port: sport };
-        [(XFRM_POLICY_OUT, out), (XFRM_POLICY_IN, back)].iter().any(|(direction, flow)| {
-            let matching =
-                self.0.iter().filter(|policy| policy.direction == *direction && policy.is_for(flow));
-            matching.min_by_key(|policy| policy.priority).is_some_and(|policy| policy.interferes)
-        })
+        self.interfere(XFRM_POLICY_OUT, &out, self.block.out)
+            || self.interfere(XFRM_POLICY_IN, &back, self.block.in_)
+    }
+
+    fn interfere(&self, direction: u8, flow: &Flow, default: bool) -> bool {
+        let matching =
+            self.policies.iter().filter(|policy| policy.direction == direction && policy.is_for(flow));
+        // Of the flow's packets some may meet a condition and some not: it is no exception that can be relied upon.
+        let certain = matching.filter(|policy| policy.interferes || !policy.conditional);
+        let first = certain.min_by_key(|policy| (policy.priority, !policy.interferes));
+        first.map_or(default, |policy| policy.interferes)
+    }
+}
+
+impl Defaults {
+    /// `struct xfrm_userpolicy_default`: received, forwarded, sent.
+    fn read(payload: &[u8]) -> Self {
+        let blocks = |at: usize| payload.get(at) == Some(&XFRM_USERPOLICY_BLOCK);
+        Self { in_: blocks(0), out: blocks(2) }
     }
 }
 
@@ -147,17 +181,29 @@ impl Policy {
     fn read(payload: &[u8]) -> Option<Self> {
         let (info, attributes) = payload.split_at_checked(size_of::<PolicyInfo>())?;
         let info: PolicyInfo = bytemuck::pod_read_unaligned(info);
-        let is_template = |nla: NlaBuffer<&[u8]>| nla.kind() == XFRMA_TMPL && !nla.value().is_empty();
-        let transforms = NlasIterator::new(attributes).any(|nla| nla.is_ok_and(is_template));
-        Some(Self {
-            selector: info.selector,
+        let selector = info.selector;
+        let mut policy = Self {
+            selector,
             priority: info.priority,
             direction: info.direction,
-            interferes: info.action != XFRM_POLICY_ALLOW || transforms,
-        })
+            interferes: info.action != XFRM_POLICY_ALLOW,
+            conditional: selector.ifindex != 0 || selector.user != 0,
+        };
+        for nla in NlasIterator::new(attributes).map_while(Result::ok) {
+            let nla: NlaBuffer<&[u8]> = nla;
+            let given = nla.value().iter().any(|byte| *byte != 0);
+            match nla.kind() {
+                XFRMA_TMPL => policy.interferes |= given,
+                XFRMA_MARK => policy.conditional |= given,
+                // Only for what goes by an interface of this id, which is none that tunnels are sent from.
+                XFRMA_IF_ID if given => return None,
+                _ => {}
+            }
+        }
+        Some(policy)
     }
 
-    /// `xfrm_selector_match`; of the device it can't be told.
+    /// `xfrm_selector_match`; of device and user it can't be told.
     fn is_for(&self, flow: &Flow) -> bool {
         let selector = &self.selector;
         let family = if flow.src.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET };
@@ -197,11 +243,11 @@ mod tests {
     }
 
     fn policy(selector: Selector, direction: u8) -> Policy {
-        Policy { selector, priority: 10, direction, interferes: true }
+        Policy { selector, priority: 10, direction, interferes: true, conditional: false }
     }
 
     fn cover(policies: &[Policy]) -> bool {
-        Policies(policies.to_vec()).covers(LOCAL, REMOTE, UDP, 6000, 5000)
+        Policies { policies: policies.to_vec(), ..Policies::default() }.covers(LOCAL, REMOTE, UDP, 6000, 5000)
     }
 
     #[test]
@@ -234,7 +280,26 @@ mod tests {
         let bypass = |priority| Policy { priority, interferes: false, ..all };
         assert!(!cover(&[bypass(10)]));
         assert!(!cover(&[all, bypass(9)]) && cover(&[bypass(11), all]));
+        assert!(cover(&[bypass(10), all]) && cover(&[all, bypass(10)]), "none is first");
         assert!(!cover(&[Policy { direction: 2, ..all }]), "forwarded");
+    }
+
+    #[test]
+    fn what_only_some_packets_meet_protects_and_is_no_exception() {
+        let all = policy(selector(), XFRM_POLICY_OUT);
+        let some = Policy { conditional: true, priority: 1, ..all };
+        assert!(cover(&[some]));
+        assert!(cover(&[Policy { interferes: false, ..some }, all]));
+    }
+
+    #[test]
+    fn what_no_policy_is_for_may_be_blocked() {
+        let bypass = |direction| Policy { interferes: false, ..policy(selector(), direction) };
+        let bypasses = vec![bypass(XFRM_POLICY_IN), bypass(XFRM_POLICY_OUT)];
+        for block in [Defaults { in_: true, out: false }, Defaults { in_: false, out: true }] {
+            let covers = |policies| Policies { policies, block }.covers(LOCAL, REMOTE, UDP, 6000, 5000);
+            assert!(covers(Vec::new()) && !covers(bypasses.clone()), "{block:?}");
+        }
     }
 
     #[test]

@@ -139,6 +139,35 @@ fn what_xdp_cannot_send_to_is_left_to_tc() {
     assert!(!plan.rx[&3000].has(flag::VIA_TC) && plan.tx[&key].has(flag::VIA_TC));
 }
 
+/// A VLAN device on a veth, a bridge with a veth in it, and both.
+#[test]
+fn what_is_on_top_of_a_veth_hands_frames_over_like_it() {
+    const VETH: u32 = 8;
+    const BRIDGE: u32 = 9;
+    let config = config("", "netdev = \"l2x0\"");
+    let key = AttachKey { ifindex: NETDEV, vlan: AttachKey::ALL_VLANS };
+    let finishes = |change: &dyn Fn(&mut Observed)| {
+        let mut observed = observed(&config);
+        let veth = Link { veth: true, tx_checksum: true, peer: Some(77), ..link(VETH, "veth0") };
+        observed.links.insert(VETH, veth);
+        observed.links.insert(BRIDGE, link(BRIDGE, "br0"));
+        change(&mut observed);
+        of(&config, XdpMode::Auto, &observed).tx[&key].has(flag::FINISH)
+    };
+    assert!(!finishes(&|_| {}), "a NIC finishes checksums itself");
+    assert!(finishes(&|it| it.links.get_mut(&WAN).unwrap().peer = Some(VETH)));
+    assert!(finishes(&|it| it.links.get_mut(&VETH).unwrap().controller = Some(WAN)));
+    assert!(finishes(&|it| {
+        it.links.get_mut(&WAN).unwrap().peer = Some(BRIDGE);
+        it.links.get_mut(&VETH).unwrap().controller = Some(BRIDGE);
+    }));
+    assert!(!finishes(&|it| {
+        it.links.get_mut(&WAN).unwrap().peer = Some(VETH);
+        it.links.get_mut(&VETH).unwrap().tx_checksum = false;
+    }));
+    assert!(!finishes(&|it| it.links.get_mut(&WAN).unwrap().peer = Some(WAN)), "no end without a limit");
+}
+
 #[test]
 fn veth_wan_may_bring_unfinished_checksums() {
     let config = config("", "netdev = \"l2x0\"");
@@ -200,11 +229,29 @@ fn route_mtu_counts() {
 }
 
 #[test]
+fn the_device_of_a_session_on_the_slow_path_follows_too() {
+    let config = config("", "netdev = \"l2x0\"\nseq = \"both\"");
+    let plan = of(&config, XdpMode::Auto, &observed(&config));
+    assert_eq!(plan.trouble[&3000].as_deref(), Some("on the slow path: sequence numbers are on"));
+    assert_eq!(plan.mtus[&NETDEV], 1500 - 20 - 8 - 12 - 14);
+}
+
+#[test]
 fn a_device_that_is_gone_is_named() {
     let config = config("", "port = \"eth1\"");
     let mut observed = observed(&config);
     observed.links.remove(&PORT);
     let plan = of(&config, XdpMode::Auto, &observed);
     assert_eq!(plan.trouble[&3000].as_deref(), Some("interface eth1 is gone"));
+    assert!(plan.tx.is_empty() && plan.rx.is_empty());
+}
+
+#[test]
+fn a_pseudowire_device_that_is_gone_is_named() {
+    let config = config("", "netdev = \"l2x0\"");
+    let mut observed = observed(&config);
+    observed.links.remove(&NETDEV);
+    let plan = of(&config, XdpMode::Auto, &observed);
+    assert!(plan.trouble[&3000].as_ref().unwrap().starts_with("l2x0 is gone: "), "{:?}", plan.trouble);
     assert!(plan.tx.is_empty() && plan.rx.is_empty());
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 /// Counters by name.
 pub type Counters = BTreeMap<String, u64>;
 
-/// The counters of the session with this id.
+/// The counters of the session with this id, on both paths together.
 pub fn of_session(shown: &Value, session_id: u32) -> Option<Counters> {
     find_session(shown, session_id).map(all)
 }
@@ -51,11 +51,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_is_found_by_its_id() {
-        let session = |id: u32, sent: u32| json!({"session_id": id, "counters": {"tx_packets": sent}});
+    fn a_session_is_found_by_its_id_and_its_paths_are_summed_up() {
+        let session = |id: u32, sent: u32| json!({"session_id": id, "fast": {"tx_packets": sent}, "slow": {"tx_packets": 1}});
         let shown = json!({"tunnels": [{"tunnel_id": 1, "sessions": [session(3, 30), session(4, 40)]}]});
-        assert_eq!(of_session(&shown, 4).unwrap()["tx_packets"], 40);
+        assert_eq!(of_session(&shown, 4).unwrap()["tx_packets"], 41);
         assert!(of_session(&shown, 5).is_none());
-        assert_eq!(all(&shown)["tx_packets"], 70);
+        assert_eq!(all(&shown)["tx_packets"], 72);
     }
 }

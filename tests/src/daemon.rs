@@ -2,26 +2,33 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::command::{self, SOON};
+use crate::interrupt;
 use crate::netns::Namespace;
 use crate::process::Process;
 use crate::topology::Lab;
 use crate::wire::{Side, Wire};
 
-/// A running `l2xdp run`.
+/// A running `l2xdp run` or `l2xdp accelerate`.
 #[derive(Debug)]
 pub struct Daemon {
     process: Process,
     loader: PathBuf,
+    config: PathBuf,
 }
 
 /// The time from start to "ready": on an emulated machine the verifier takes most of it.
 const START: Duration = Duration::from_secs(60);
+const RELOAD: Duration = Duration::from_secs(5);
+/// A session's devices go one after the other.
+const DETACH: Duration = Duration::from_secs(30);
 
 impl Daemon {
     /// Starts it and waits until traffic can flow. Configuration and log go to `files.toml` and `files.log`.
@@ -33,7 +40,7 @@ impl Daemon {
         files: &Path,
     ) -> Result<Self> {
         let mut daemon = Self::launch(namespace, loader, config, arguments, files)?;
-        daemon.process.await_sign("ready", START)?;
+        daemon.await_ready()?;
         Ok(daemon)
     }
 
@@ -49,8 +56,43 @@ impl Daemon {
         fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
         let mut command = namespace.command(loader);
         command.arg("run").arg("--config").arg(&file).args(arguments);
-        let process = Process::start(&mut command, &files.with_extension("log"))?;
-        Ok(Self { process, loader: loader.to_owned() })
+        Self::spawn(&mut command, loader, files)
+    }
+
+    /// Has it read another configuration, and waits until it logs something with `sign`. Returns what it has logged of
+    /// that.
+    pub fn reload(&mut self, config: &str, sign: &str) -> Result<String> {
+        let known = self.log().len();
+        fs::write(&self.config, config).with_context(|| format!("cannot write {}", self.config.display()))?;
+        self.process.signal(Signal::SIGHUP)?;
+        let news = || self.log().get(known..).map(str::to_owned).filter(|news| news.contains(sign));
+        let told = interrupt::poll(RELOAD, || Ok(news()))?;
+        told.with_context(|| format!("it did not log “{sign}”: {}", self.log().trim()))
+    }
+
+    /// Starts `l2xdp accelerate`, and waits until it has taken up what there is. Its log goes to `files.log`.
+    pub fn accelerate(
+        namespace: &Namespace,
+        loader: &Path,
+        arguments: &[&str],
+        files: &Path,
+    ) -> Result<Self> {
+        let mut command = namespace.command(loader);
+        command.arg("accelerate").args(arguments);
+        let mut daemon = Self::spawn(&mut command, loader, files)?;
+        daemon.await_ready()?;
+        Ok(daemon)
+    }
+
+    /// Has a command run it, whose log goes to `files.log`, and does not wait.
+    pub fn spawn(command: &mut Command, loader: &Path, files: &Path) -> Result<Self> {
+        let process = Process::start(command, &files.with_extension("log"))?;
+        Ok(Self { process, loader: loader.to_owned(), config: files.with_extension("toml") })
+    }
+
+    /// Waits until traffic can flow.
+    pub fn await_ready(&mut self) -> Result<()> {
+        self.process.await_sign("ready", START)
     }
 
     /// Starts `l2xdp accelerate` for the tunnels and sessions that the kernel has, and waits until it is ready. Its log
@@ -83,6 +125,14 @@ impl Daemon {
         let status = self.process.stop()?;
         ensure!(status.success(), "the daemon ended with {status}: {}", self.log().trim());
         Ok(())
+    }
+
+    /// Has it give the kernel's sessions back and end, by `l2xdp detach`; what that says.
+    pub fn detach(mut self, namespace: &Namespace) -> Result<String> {
+        let said = command::run(namespace.command(&self.loader).arg("detach"), DETACH)?;
+        let status = self.process.await_end(SOON)?;
+        ensure!(status.success(), "the daemon ended with {status}: {}", self.log().trim());
+        Ok(said)
     }
 
     /// `l2xdp show`, as a person reads it.
@@ -122,7 +172,7 @@ impl Gateways {
         for side in Side::BOTH {
             let name = lab.gateway(side).name();
             let daemon = gateways.daemon_mut(side);
-            daemon.process.await_sign("ready", START).with_context(|| format!("at {name}"))?;
+            daemon.await_ready().with_context(|| format!("at {name}"))?;
         }
         Ok(gateways)
     }

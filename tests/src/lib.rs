@@ -1,5 +1,6 @@
 //! Network namespaces, the lab built of them, and the independent judges of the wire.
 
+pub mod bpf;
 pub mod capture;
 pub mod command;
 pub mod counters;
@@ -11,6 +12,7 @@ pub mod needs;
 pub mod netns;
 pub mod packet;
 pub mod process;
+pub mod snapshot;
 pub mod topology;
 pub mod traffic;
 pub mod tshark;

@@ -14,7 +14,7 @@ use crate::netns::Namespace;
 use crate::topology::Lab;
 use crate::wire::Side;
 
-pub use ping::{ping, until_answered};
+pub use ping::{PINGS, ping, until_answered};
 pub use syn::Syns;
 pub use tcp::transfer;
 pub use udp::datagrams;

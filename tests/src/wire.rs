@@ -141,6 +141,17 @@ pub enum Mss {
     Fixed(u16),
 }
 
+/// Sequence numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seq {
+    /// None.
+    None,
+    /// In what is sent.
+    Send,
+    /// In what is sent, and required in what is received.
+    Both,
+}
+
 /// A pseudowire with all its options, the same at both ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Wire {
@@ -154,6 +165,10 @@ pub struct Wire {
     pub l2spec: L2Spec,
     /// Its MSS clamp.
     pub mss: Mss,
+    /// The MTU of its device; none: what fits the path.
+    pub mtu: Option<u16>,
+    /// Its sequence numbers.
+    pub seq: Seq,
     /// `--xdp-mode` of the daemons.
     pub xdp_mode: &'static str,
 }
@@ -167,6 +182,8 @@ impl Wire {
             cookie: Cookie::None,
             l2spec: L2Spec::Default,
             mss: Mss::Auto,
+            mtu: None,
+            seq: Seq::None,
             xdp_mode: "auto",
         }
     }
@@ -190,7 +207,7 @@ impl Wire {
         1500 - self.overhead() - ethernet - ip - tcp
     }
 
-    /// The configuration of one side's daemon.
+    /// The configuration of one side's daemon. Standalone: it is the same on every kernel.
     pub fn config(&self, side: Side) -> String {
         let (here, there) = (side, side.other());
         let mut toml = format!(
@@ -202,6 +219,7 @@ impl Wire {
              remote = \"{}\"\n\
              udp_sport = {}\n\
              udp_dport = {}\n\
+             backend = \"standalone\"\n\
              \n\
              [[tunnel.session]]\n\
              session_id = {}\n\
@@ -268,6 +286,12 @@ impl Wire {
             Mss::Fixed(bytes) => bytes.to_string(),
         };
         options.push(("mss", mss));
+        options.extend(self.mtu.map(|mtu| ("mtu", mtu.to_string())));
+        match self.seq {
+            Seq::None => {}
+            Seq::Send => options.push(("seq", text("send"))),
+            Seq::Both => options.push(("seq", text("both"))),
+        }
         options
     }
 }

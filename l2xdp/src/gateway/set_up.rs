@@ -8,7 +8,7 @@ use crate::devices::{self, Pair};
 use crate::observe::{self, Observed};
 use crate::reconcile::Made;
 use crate::slow_path::SlowPath;
-use crate::{plan, trace};
+use crate::trace;
 use anyhow::{Context, Result, anyhow, bail};
 use log::info;
 use rtnetlink::Handle;
@@ -31,6 +31,11 @@ impl Gateway {
             self.adapt(config).await?;
         }
         self.turn().await?;
+        if let Source::Kernel { wan, .. } = &self.source
+            && let Some(name) = wan.iter().find(|name| self.observed.link(name).is_none())
+        {
+            bail!("--wan {name}: there is no such interface; see ip link");
+        }
         // A next hop that was not known yet has been asked by now: give it the time to answer.
         for _ in 0..ANSWER_TURNS {
             if !self.plan.waits {
@@ -51,10 +56,11 @@ impl Gateway {
 }
 
 fn check_ports(config: &Config, observed: &Observed) -> Result<()> {
-    for name in plan::ports(config) {
-        let port = observed.link(name).ok_or_else(|| anyhow!(missing("port", name)))?;
+    for session in config.tunnels.iter().flat_map(|tunnel| &tunnel.sessions) {
+        let (id, Attach::Port { name, .. }) = (session.session_id, &session.attach) else { continue };
+        let port = observed.link(name).ok_or_else(|| anyhow!("session {id}: {}", missing("port", name)))?;
         if port.mac.is_none() {
-            bail!("port = \"{name}\" is not an Ethernet device; name one that is: see ip link");
+            bail!("session {id}: port = \"{name}\" is not an Ethernet device; name one that is: see ip link");
         }
     }
     Ok(())

@@ -5,37 +5,48 @@ use l2xdp_common::pseudowire::L2Spec;
 use std::collections::HashMap;
 use std::fs;
 
-/// Of this process's network namespace; nothing where debugfs is not mounted, has no file of L2TP's, or is locked
+/// What debugfs tells of a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Its sublayer.
+    pub l2spec: Option<L2Spec>,
+    /// The name that its device has now.
+    pub device: Option<String>,
+}
+
+/// Of this thread's network namespace; nothing where debugfs is not mounted, has no file of L2TP's, or is locked
 /// (`lockdown`).
-pub(super) fn read() -> Option<HashMap<SessionKey, L2Spec>> {
+pub(super) fn read() -> Option<HashMap<SessionKey, Told>> {
     let mounts = fs::read_to_string("/proc/mounts").ok()?;
     let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     let debugfs = mounts.find(|mount| mount.get(2) == Some(&"debugfs"))?;
     let text = fs::read_to_string(format!("{}/l2tp/tunnels", debugfs.get(1)?)).ok()?;
-    Some(l2specs(&text))
+    Some(sessions(&text))
 }
 
-fn l2specs(text: &str) -> HashMap<SessionKey, L2Spec> {
-    let mut l2specs = HashMap::new();
+fn sessions(text: &str) -> HashMap<SessionKey, Told> {
+    let mut sessions: HashMap<_, Told> = HashMap::new();
     let (mut tunnel, mut session) = (None, None);
     for line in text.lines() {
         let words: Vec<_> = line.split([' ', ',']).filter(|word| !word.is_empty()).collect();
         match words.as_slice() {
-            ["TUNNEL", id, "peer", ..] => tunnel = id.parse().ok(),
+            ["TUNNEL", id, "peer", ..] => (tunnel, session) = (id.parse().ok(), None),
             ["SESSION", id, "peer", ..] => session = id.parse().ok(),
+            _ => {}
+        }
+        let Some(key) = tunnel.zip(session) else { continue };
+        let told = sessions.entry(key).or_default();
+        match words.as_slice() {
             // Type and length.
-            ["offset", _, "l2specific", l2spec] => {
-                let l2spec = match *l2spec {
-                    "0/0" => L2Spec::None,
-                    "1/4" => L2Spec::Default,
-                    _ => continue,
-                };
-                l2specs.extend(tunnel.zip(session).map(|key| (key, l2spec)));
-            }
+            ["offset", _, "l2specific", "0/0"] => told.l2spec = Some(L2Spec::None),
+            ["offset", _, "l2specific", "1/4"] => told.l2spec = Some(L2Spec::Default),
+            // A session of ppp that has no device says so.
+            ["interface", "(null)"] => {}
+            ["interface", name] => told.device = Some((*name).to_owned()),
             _ => {}
         }
     }
-    l2specs
+    sessions
 }
 
 #[cfg(test)]
@@ -78,12 +89,30 @@ TUNNEL 7 peer 8 from 2001:db8::1 to 2001:db8::2
  1 sessions, refcnt 2/3
   SESSION 3000, peer 9, ETH
    offset 0 l2specific 2/4
+
+TUNNEL 77 peer 78 from 10.0.0.1 to 10.0.0.9
+ source port 1701, dest port 1701
+ L2TPv2, UDP
+ 1 sessions, refcnt 3/4
+ 00000000 tx 0/0/0 rx 0/0/0
+  SESSION 771, peer 772, PPP
+   refcnt 3
+   config 0/0/-/-/-/LAC 00000000 0
+   offset 0 l2specific 0/0
+   0/0 tx 0/0/0 rx 0/0/0
+   interface (null)
 ";
 
     #[test]
-    fn sublayers_of_all_sessions() {
-        let expected = [((1000, 3001), L2Spec::None), ((1000, 3000), L2Spec::Default)];
-        assert_eq!(l2specs(SAMPLE), expected.into());
-        assert!(l2specs("").is_empty());
+    fn sublayers_and_devices_of_all_sessions() {
+        let told = |l2spec, device: Option<&str>| Told { l2spec, device: device.map(str::to_owned) };
+        let expected = [
+            ((1000, 3001), told(Some(L2Spec::None), Some("foo"))),
+            ((1000, 3000), told(Some(L2Spec::Default), Some("l2tpeth0"))),
+            ((7, 3000), told(None, None)),
+            ((77, 771), told(Some(L2Spec::None), None)),
+        ];
+        assert_eq!(sessions(SAMPLE), expected.into());
+        assert!(sessions("").is_empty());
     }
 }

@@ -9,7 +9,7 @@ use netlink_packet_generic::{GenlFamily, GenlHeader};
 use netlink_packet_l2tp::{
     L2tpAttribute, L2tpCmd, L2tpEncapType, L2tpMessage, L2tpPwType, L2tpStatsAttribute,
 };
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 /// `L2TP_ATTR_COOKIE`.
 const COOKIE: u16 = 15;
@@ -107,44 +107,45 @@ pub(super) fn of_tunnel(tunnel: &KernelTunnel) -> Vec<L2tpAttribute> {
     attributes
 }
 
-/// A tunnel the kernel tells of.
-pub(super) fn to_tunnel(attributes: &[L2tpAttribute]) -> KernelTunnel {
-    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let (mut local, mut remote) = (SocketAddr::new(any, 0), SocketAddr::new(any, 0));
-    let (mut ip, mut udp_csum, mut zero_tx, mut zero_rx) = (false, false, false, false);
-    let (mut tunnel_id, mut peer_tunnel_id, mut version, mut using_ipsec) = (0, 0, 0, false);
+/// A tunnel the kernel tells of; `None`: its socket is closed, with which it goes, or it is carried by something new.
+pub(super) fn to_tunnel(attributes: &[L2tpAttribute]) -> Option<KernelTunnel> {
+    let (mut local, mut remote, mut sport, mut dport) = (None::<IpAddr>, None::<IpAddr>, 0, 0);
+    let (mut encap, mut udp_csum, mut zero_tx, mut zero_rx) = (None, false, false, false);
+    let (mut tunnel_id, mut peer_tunnel_id, mut version) = (0, 0, 0);
     for attribute in attributes {
         match attribute {
             L2tpAttribute::ConnId(id) => tunnel_id = *id,
             L2tpAttribute::PeerConnId(id) => peer_tunnel_id = *id,
             L2tpAttribute::ProtoVersion(is) => version = *is,
-            L2tpAttribute::EncapType(is) => ip = *is == L2tpEncapType::Ip,
-            L2tpAttribute::UsingIpsec(on) => using_ipsec = *on != 0,
-            L2tpAttribute::IpSaddr(address) => local.set_ip((*address).into()),
-            L2tpAttribute::IpDaddr(address) => remote.set_ip((*address).into()),
-            L2tpAttribute::Ip6Saddr(address) => local.set_ip((*address).into()),
-            L2tpAttribute::Ip6Daddr(address) => remote.set_ip((*address).into()),
-            L2tpAttribute::UdpSport(port) => local.set_port(*port),
-            L2tpAttribute::UdpDport(port) => remote.set_port(*port),
+            L2tpAttribute::EncapType(is) => encap = Some(*is),
+            L2tpAttribute::IpSaddr(address) => local = Some((*address).into()),
+            L2tpAttribute::IpDaddr(address) => remote = Some((*address).into()),
+            L2tpAttribute::Ip6Saddr(address) => local = Some((*address).into()),
+            L2tpAttribute::Ip6Daddr(address) => remote = Some((*address).into()),
+            L2tpAttribute::UdpSport(port) => sport = *port,
+            L2tpAttribute::UdpDport(port) => dport = *port,
             L2tpAttribute::UdpCsum(on) => udp_csum = *on != 0,
             L2tpAttribute::UdpZeroCsum6Tx => zero_tx = true,
             L2tpAttribute::UdpZeroCsum6Rx => zero_rx = true,
             _ => {}
         }
     }
+    // An IPv6 socket with mapped addresses sends IPv4. Of its checksums the kernel does not tell: they are on by default.
+    let (of_socket, remote) = (local?, remote?.to_canonical());
+    let local = of_socket.to_canonical();
     let ipv6 = local.is_ipv6();
-    let encap = if ip {
-        TunnelEncap::Ip { local: local.ip(), remote: remote.ip() }
-    } else {
-        TunnelEncap::Udp {
-            local,
-            remote,
-            udp_csum: !ipv6 && udp_csum,
+    let encap = match encap? {
+        L2tpEncapType::Ip => TunnelEncap::Ip { local, remote },
+        L2tpEncapType::Udp => TunnelEncap::Udp {
+            local: SocketAddr::new(local, sport),
+            remote: SocketAddr::new(remote, dport),
+            udp_csum: udp_csum || local != of_socket,
             udp6_csum_tx: ipv6 && !zero_tx,
             udp6_csum_rx: ipv6 && !zero_rx,
-        }
+        },
+        _ => return None,
     };
-    KernelTunnel { tunnel_id, peer_tunnel_id, version, encap, using_ipsec }
+    Some(KernelTunnel { tunnel_id, peer_tunnel_id, version, encap, using_ipsec: false })
 }
 
 /// What makes a session.

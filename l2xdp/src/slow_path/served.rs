@@ -4,8 +4,8 @@ use super::sequence::{OutOfSequence, Sequence};
 use super::{SlowCounters, SlowSession};
 use l2xdp_common::host::HostFrame;
 use l2xdp_common::pseudowire::{L2Spec, Pseudowire, Tos};
-use l2xdp_common::wire::{Be32, Eth, L2SPEC_DEFAULT, Vlan};
-use l2xdp_common::{Frame, Reason, encap, inner, mss};
+use l2xdp_common::wire::{Be32, Eth, L2SPEC_DEFAULT};
+use l2xdp_common::{Frame, encap, inner, mss};
 use log::debug;
 use std::fmt;
 use std::io;
@@ -86,17 +86,14 @@ impl Served {
 
     /// Sends a frame, and counts it.
     pub fn send(&mut self, frame: HostFrame, send: impl FnOnce(&Message) -> io::Result<()>) {
-        let sent = self.wrap(frame).map_err(|reason| reason.label().to_owned()).and_then(|message| {
-            send(&message).map_err(|error| error.to_string())?;
-            Ok(message.frame_len as u64)
-        });
-        match sent {
-            Ok(bytes) => {
+        let message = self.wrap(frame);
+        match send(&message) {
+            Ok(()) => {
                 self.counters.tx_packets += 1;
-                self.counters.tx_bytes += bytes;
+                self.counters.tx_bytes += message.frame_len as u64;
             }
-            Err(why) => {
-                debug!("session {}: a frame can't be sent: {why}", self.session.session_id);
+            Err(error) => {
+                debug!("session {}: a frame can't be sent: {error}", self.session.session_id);
                 self.counters.tx_errors += 1;
             }
         }
@@ -127,19 +124,9 @@ impl Served {
         }
     }
 
-    /// The message that carries a frame.
-    ///
-    /// # Errors
-    /// If the frame is not for this session, or is too short.
-    fn wrap(&mut self, mut frame: HostFrame) -> Result<Message, Reason> {
+    /// The message that carries a frame. The programs have taken the tag of a port's one VLAN off.
+    fn wrap(&mut self, mut frame: HostFrame) -> Message {
         let pseudowire = self.session.pseudowire;
-        if let Some(vlan) = pseudowire.vlan {
-            let tci = frame.outer_tag().ok_or(Reason::NoAttachment)?;
-            if tci & Vlan::ID_MASK != vlan {
-                return Err(Reason::NoAttachment);
-            }
-            frame.pop_tag()?;
-        }
         self.clamp(&mut frame);
         let tos = match pseudowire.tos {
             Tos::Inherit => encap::inner_dscp(&frame),
@@ -151,7 +138,7 @@ impl Served {
             L2Spec::Default => self.sequence.send().0.to_vec(),
         };
         let bytes = [bytemuck::bytes_of(&l2tp), pseudowire.cookie.bytes(), &sublayer, &frame.bytes].concat();
-        Ok(Message { bytes, tos, frame_len: frame.bytes.len() })
+        Message { bytes, tos, frame_len: frame.bytes.len() }
     }
 
     /// The frame in a message, of which `tail` is what follows the L2TP header.

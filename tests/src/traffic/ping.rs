@@ -9,15 +9,16 @@ use super::Pair;
 use crate::{command, interrupt};
 
 const ICMP: u16 = 8;
-const COUNT: &str = "3";
+/// How many echo requests [`ping`] sends.
+pub const PINGS: u64 = 3;
 
 /// Sends some IP packets of this length, which may not be fragmented; each must be answered with its bytes.
 pub fn ping(pair: Pair<'_>, packet_len: u16) -> Result<()> {
     let payload = packet_len - pair.ip_header() - ICMP;
-    let mut ping = request(pair, payload, COUNT);
+    let mut ping = request(pair, payload, &PINGS.to_string());
     let output = command::finish(&mut ping, Duration::from_secs(8))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let all = format!("{COUNT} received");
+    let all = format!("{PINGS} received");
     ensure!(
         output.status.success() && text.contains(&all) && !text.contains("wrong data"),
         "ping to {} with {payload} bytes: {}{}",

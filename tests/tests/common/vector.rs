@@ -35,6 +35,9 @@ pub struct Wan {
     /// It is a veth.
     #[serde(default)]
     pub veth: bool,
+    /// It leaves checksums to hardware, be there any or not.
+    #[serde(default)]
+    pub tx_checksum: bool,
     /// XDP can send to it.
     #[serde(default = "yes")]
     pub xdp_xmit: bool,

@@ -1,6 +1,6 @@
 //! What the loader would plan for a vector's file.
 
-use super::vector::{Direction, Driver, File, Hook, Vector};
+use super::vector::{Direction, Driver, File, Hook, Vector, Wan};
 use l2xdp::config::{Attach, Backend};
 use l2xdp::devices::wire_name;
 use l2xdp::observe::{Link, Neighbour, Observed, Route};
@@ -113,7 +113,8 @@ fn observed(file: &File, attach: &Attach) -> Observed {
     let (wan, device) = (&file.wan, &file.device);
     let mut observed = Observed::default();
     let mut add = |link: Link| observed.links.insert(link.ifindex, link);
-    add(Link { mac: Some(wan.mac), mtu: wan.mtu, veth: wan.veth, ..link(WAN, "wan") });
+    let Wan { mac, mtu, veth, tx_checksum, .. } = *wan;
+    add(Link { mac: Some(mac), mtu, veth, tx_checksum, ..link(WAN, "wan") });
     let name = match attach {
         Attach::Netdev { name, .. } => name.as_deref().unwrap_or_default(),
         Attach::Port { name, .. } => name,

@@ -1,21 +1,26 @@
 //! How a daemon begins and ends, and what it survives in between.
 
+use std::fs;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use l2xdp_tests::command;
 use l2xdp_tests::daemon::{Daemon, Gateways};
 use l2xdp_tests::interrupt;
 use l2xdp_tests::netns::Namespace;
+use l2xdp_tests::process::Process;
 use l2xdp_tests::topology::Lab;
 use l2xdp_tests::wire::{Attach, Side, Underlay, Wire};
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::bench::{self, Bench, Kind};
-use crate::snapshot::Snapshot;
-use crate::traffic::{Pair, until_answered};
+use crate::traffic::{Pair, ping, transfer, until_answered};
+use l2xdp_tests::snapshot::Snapshot;
 
 const AT_START: Duration = Duration::from_secs(4);
 const SOON: Duration = Duration::from_secs(2);
@@ -35,6 +40,7 @@ pub fn trials() -> Vec<Trial> {
         trials.push(bench::trial(named("ended-under-traffic"), Kind::Talking, move |bench| {
             flooded(bench, &wire)
         }));
+        trials.push(bench::trial(named("from-outside"), Kind::Own, move |bench| from_outside(bench, &wire)));
         trials.push(bench::trial(named("wan-deleted"), Kind::Own, move |bench| wan_deleted(bench, &wire)));
     }
     trials.push(bench::trial("life/port-deleted", Kind::Own, port_deleted));
@@ -42,11 +48,11 @@ pub fn trials() -> Vec<Trial> {
     trials
 }
 
-/// SIGTERM, SIGINT and SIGHUP undo everything.
+/// SIGTERM and SIGINT undo everything.
 fn undone(bench: &Bench, wire: &Wire) -> Result<()> {
     let lab = &bench.lab;
     let before = untouched(lab, wire)?;
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut daemon = start_one(bench, wire)?;
         ensure!(before.is_still_that_of(&lab.tun01).is_err(), "the snapshot does not see a running daemon");
         daemon.process().signal(signal)?;
@@ -55,6 +61,45 @@ fn undone(bench: &Bench, wire: &Wire) -> Result<()> {
         before.is_still_that_of(&lab.tun01).with_context(|| format!("after {signal}"))?;
     }
     Ok(())
+}
+
+/// `--netns` does from outside what else is done inside.
+fn from_outside(bench: &Bench, wire: &Wire) -> Result<()> {
+    let lab = &bench.lab;
+    let before = untouched(lab, wire)?;
+    let outside = |arguments: &[&str]| {
+        let mut command = Command::new(&bench.loader);
+        command.args(["--netns", lab.tun01.name()]).args(arguments);
+        command
+    };
+    let file = lab.work.file("outside.toml");
+    fs::write(&file, wire.config(Side::One))?;
+    let file = file.to_string_lossy();
+    let checked = command::run(&mut outside(&["check", &file]), SOON)?;
+    ensure!(checked.contains("tunnels 1, sessions 1"), "it says {checked}");
+
+    let log = lab.work.file("outside.log");
+    let mut one = Process::start(&mut outside(&["run", "--config", &file]), &log)?;
+    let files = lab.work.path().join(lab.tun02.name());
+    let two = Daemon::start(&lab.tun02, &bench.loader, &wire.config(Side::Two), &[], &files)?;
+    one.await_sign("ready", AT_START)?;
+    let pair = Pair::v4(lab, Side::One)?;
+    until_answered(pair, AT_START)?;
+    transfer(pair, 1 << 20)?;
+    // By the slow path.
+    ping(pair, 1500 - wire.overhead() - 14 + 1)?;
+    let outer = command::run(&mut outside(&["show", "--json"]), SOON)?;
+    let inner = command::run(lab.tun01.command(&bench.loader).args(["show", "--json"]), SOON)?;
+    let [outer, inner]: [Value; 2] = [serde_json::from_str(&outer)?, serde_json::from_str(&inner)?];
+    ensure!(outer["attached"] == inner["attached"], "{outer} and {inner} are of two daemons");
+    ensure!(outer["sessions"][0]["trouble"].is_null(), "{outer}");
+    let refused = command::finish(Command::new(&bench.loader).args(["--netns", "nowhere", "show"]), SOON)?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(!refused.status.success() && said.contains("--netns nowhere"), "it says {said}");
+
+    ensure!(one.stop()?.success(), "{}", one.said());
+    two.stop()?;
+    before.is_still_that_of(&lab.tun01)
 }
 
 /// The next run takes over what a killed one left, and undoes that too.
@@ -150,13 +195,17 @@ fn port_deleted(bench: &Bench) -> Result<()> {
     gateways.stop()
 }
 
-/// Somebody deletes the pseudowire's device.
+/// Somebody deletes the pseudowire's device; the same configuration, read again, makes another.
 fn netdev_deleted(bench: &Bench) -> Result<()> {
     let lab = &bench.lab;
-    let mut gateways = lab.start(&bench.loader, &Wire::new(Attach::Netdev))?;
+    let wire = Wire::new(Attach::Netdev);
+    let mut gateways = lab.start(&bench.loader, &wire)?;
     until_answered(Pair::v4(lab, Side::One)?, AT_START)?;
     lab.tun01.run("ip link del l2x0")?;
     in_trouble(gateways.daemon_mut(Side::One), &lab.tun01, "l2x0 is gone")?;
+    let daemon = gateways.daemon_mut(Side::One);
+    daemon.reload(&wire.config(Side::One), "reloaded")?;
+    until_answered(Pair::v4(lab, Side::One)?, SOON).context("over the new device")?;
     gateways.stop()
 }
 

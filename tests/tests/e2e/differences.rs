@@ -16,7 +16,8 @@ pub struct Differences<'a> {
     before: Counts,
 }
 
-/// By name: sessions' as they are, `socket.NAME` and `reason.NAME`; those of all sessions and tunnels together.
+/// By name: sessions' on the fast path as they are, `slow.NAME`, `socket.NAME` and `reason.NAME`; those of all sessions
+/// and tunnels together.
 type Counts = BTreeMap<String, u64>;
 
 /// What says nothing about the packets of a test: neighbours are talking on the WAN, and TC does some work of XDP.
@@ -48,11 +49,16 @@ impl<'a> Differences<'a> {
     }
 
     /// This counter has moved by so much or more.
-    pub fn moved_at_least(&mut self, name: &str, by: u64) -> Result<()> {
+    pub fn moved_at_least(&self, name: &str, by: u64) -> Result<()> {
         let moved = self.moved()?;
         let enough = moved.get(name).is_some_and(|count| *count >= by);
         ensure!(enough, "at {}, {moved:?} moved, not {name} by {by}", self.namespace.name());
         Ok(())
+    }
+
+    /// How far this counter has moved.
+    pub fn moved_by(&self, name: &str) -> Result<u64> {
+        Ok(self.moved()?.get(name).copied().unwrap_or_default())
     }
 
     fn moved(&self) -> Result<Counts> {
@@ -70,7 +76,8 @@ fn counts(daemon: &Daemon, namespace: &Namespace) -> Result<Counts> {
     let mut counts = Counts::new();
     let list = |name: &str| shown[name].as_array().cloned().with_context(|| format!("no {name} in {shown}"));
     for session in list("sessions")? {
-        add(&mut counts, "", &session["counters"])?;
+        add(&mut counts, "", &session["fast"])?;
+        add(&mut counts, "slow.", &session["slow"])?;
     }
     for tunnel in list("tunnels")? {
         add(&mut counts, "socket.", &tunnel["socket"])?;

@@ -11,7 +11,9 @@ use l2xdp_tests::wire::{Attach, Side, Underlay, Wire};
 use libtest_mimic::Trial;
 
 use crate::bench::{self, Bench, Kind};
-use crate::traffic::{Pair, Syns, ping, transfer, until_answered};
+use crate::differences::Differences;
+use crate::traffic::{PINGS, Pair, Syns, ping, transfer, until_answered};
+use l2xdp_tests::snapshot::Snapshot;
 
 const AT_START: Duration = Duration::from_secs(4);
 const SOON: Duration = Duration::from_secs(2);
@@ -46,6 +48,7 @@ pub fn trials() -> Vec<Trial> {
         late_router(bench, Underlay::V6)
     }));
     trials.push(bench::trial("following/late-route", Kind::Own, late_route));
+    trials.push(bench::trial("following/renamed-netdev", Kind::Own, renamed));
     trials
 }
 
@@ -129,13 +132,25 @@ fn mtu(bench: &Bench, attach: Attach) -> Result<()> {
         }
         let longest = path - wire.overhead() - 14;
         follows(lab, &gateways, attach, longest).with_context(|| format!("with an MTU of {path}"))?;
-        ping(pair, longest)?;
-        ensure!(ping(pair, longest + 1).is_err(), "a packet of {} bytes passed", longest + 1);
+        by_which_path(lab, &gateways, pair, longest).with_context(|| format!("with an MTU of {path}"))?;
         let syns = Syns::watch(pair.from, pair.to, "eth0")?;
         transfer(pair, 1 << 20)?;
         syns.offered(longest - 40)?;
     }
     gateways.stop()
+}
+
+/// Packets of up to so many bytes go by the fast path, longer ones by the slow one.
+fn by_which_path(lab: &Lab, gateways: &Gateways, pair: Pair<'_>, longest: u16) -> Result<()> {
+    for (len, slow) in [(longest, 0), (longest + 1, PINGS)] {
+        let near = Differences::since(gateways.daemon(Side::One), &lab.tun01)?;
+        ping(pair, len)?;
+        for name in ["slow.tx_packets", "slow.rx_packets"] {
+            let moved = near.moved_by(name)?;
+            ensure!(moved == slow, "{name} moved by {moved} with packets of {len} bytes, not by {slow}");
+        }
+    }
+    Ok(())
 }
 
 fn follows(lab: &Lab, gateways: &Gateways, attach: Attach, longest: u16) -> Result<()> {
@@ -182,4 +197,30 @@ fn late_route(bench: &Bench) -> Result<()> {
     lab.tun01.run("ip route add default via 1.1.1.1")?;
     until_answered(Pair::v4(lab, Side::One)?, SOON).context("with the route there")?;
     gateways.stop()
+}
+
+/// An administrator renames the pseudowire's device: it is served, follows the path, and goes at the end, as before.
+fn renamed(bench: &Bench) -> Result<()> {
+    let lab = &bench.lab;
+    Side::BOTH.into_iter().try_for_each(|side| lab.add_bridge(side))?;
+    let before = Snapshot::of(&lab.tun01)?;
+    let wire = Wire::new(Attach::Netdev);
+    let gateways = Gateways::start(lab, &bench.loader, &wire)?;
+    let pair = Pair::v4(lab, Side::One)?;
+    until_answered(pair, AT_START)?;
+    lab.tun01.run_all(["ip link set l2x0 down", "ip link set l2x0 name pw7", "ip link set pw7 up"])?;
+    until_answered(pair, SOON).context("under its new name")?;
+    transfer(pair, 1 << 20).context("under its new name")?;
+    let shown = gateways.daemon(Side::One).show_json(&lab.tun01)?;
+    let session = &shown["sessions"][0];
+    ensure!(session["interface"] == "pw7" && session["trouble"].is_null(), "it shows {session}");
+
+    lab.tun01.run("ip link set eth0 mtu 1400")?;
+    let longest = format!("mtu {} ", 1400 - wire.overhead() - 14);
+    let followed =
+        interrupt::poll(SOON, || Ok(lab.tun01.run("ip link show pw7")?.contains(&longest).then_some(())))?;
+    ensure!(followed.is_some(), "it has not followed to {longest}: {}", lab.tun01.run("ip link show pw7")?);
+    lab.tun01.run("ip link set eth0 mtu 1500")?;
+    gateways.stop()?;
+    before.is_still_that_of(&lab.tun01)
 }

@@ -14,10 +14,13 @@ use l2xdp_tests::netns::Namespace;
 use libtest_mimic::Trial;
 
 use crate::bench::{self, Bench, Kind};
+use crate::differences::Differences;
 use crate::frames::{self, Named, Send as _, carried, is_ours, same};
 use crate::packet::PacketSocket;
+use crate::slow;
 
-/// All header formats at once as devices and as VLANs of a port, one at a time over a whole port, and what is wrong.
+/// All header formats at once as devices and as VLANs of a port, one at a time over a whole port, sequence numbers, and
+/// what is wrong.
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for xdp_mode in ["auto", "tc"] {
@@ -27,6 +30,9 @@ pub fn trials() -> Vec<Trial> {
         for family in Family::BOTH {
             let port = name(&format!("port/{family}"));
             trials.push(bench::trial(port, Kind::Silent, move |bench| whole_port(bench, xdp_mode, family)));
+            let numbers = name(&format!("peer-switches-numbers/{family}"));
+            trials
+                .push(bench::trial(numbers, Kind::Silent, move |bench| numbers_on(bench, xdp_mode, family)));
             let bad = name(&format!("bad-messages/{family}"));
             trials.push(bench::trial(bad, Kind::Silent, move |bench| bad::refused(bench, xdp_mode, family)));
         }
@@ -114,6 +120,47 @@ fn whole_port(bench: &Bench, xdp_mode: &str, family: Family) -> Result<()> {
     daemon.stop()
 }
 
+/// The peer begins to send sequence numbers, which takes the session to the slow path, and ceases to.
+fn numbers_on(bench: &Bench, xdp_mode: &str, family: Family) -> Result<()> {
+    let lab = &bench.lab;
+    let session = Session { number: 5, family, cookie: 4, peer_cookie: 8, sublayer: true };
+    let daemon = start(bench, xdp_mode, &[session], |_| "port = \"eth1\"".to_owned())?;
+    let host = PacketSocket::open(&lab.host01, "eth0")?;
+    let endpoint = Endpoint::open(&lab.tun02, &session)?;
+    let frame = frames::length(200);
+    let one = std::slice::from_ref(&frame);
+    let (sent, received) = ([("tx_packets", 1), ("tx_bytes", 200)], [("rx_packets", 1), ("rx_bytes", 200)]);
+    let mut counters = Differences::since(&daemon, &lab.tun01)?;
+    there_and_back(&endpoint, &frame, &host, &frame)?;
+    counters.are(&[sent, received].concat())?;
+
+    let trouble = || Ok::<_, anyhow::Error>(daemon.show_json(&lab.tun01)?["sessions"][0]["trouble"].clone());
+    for ns in 700..704 {
+        endpoint.send_numbered(ns, &frame.bytes)?;
+        arrives(&frame, &host)?;
+        counters.are(&slow::received("reason.sequenced", 1, one))?;
+        ensure!(trouble()? == "on the slow path: sequence numbers are on", "it shows {}", trouble()?);
+        host.send(&frame.bytes)?;
+        let (ours, returned) = endpoint.receive_numbered()?;
+        ensure!(ours == Some(ns - 700), "the frame came back with the number {ours:?}");
+        same(&frame, &returned)?;
+        counters.are(&slow::sent("reason.seq_tx", one))?;
+    }
+
+    endpoint.send(&frame.bytes)?;
+    arrives(&frame, &host)?;
+    counters.are(&slow::received("reason.sequenced", 1, one))?;
+    ensure!(trouble()?.is_null(), "it shows {}", trouble()?);
+    there_and_back(&endpoint, &frame, &host, &frame)?;
+    counters.are(&[sent, received].concat())?;
+    daemon.stop()
+}
+
+fn arrives(frame: &Named, at: &PacketSocket) -> Result<()> {
+    let received = at.receive(Duration::from_secs(1), is_ours)?;
+    same(frame, &received.with_context(|| format!("{} did not arrive", frame.name))?)
+}
+
 fn some(session: &Session) -> Vec<Named> {
     let all = frames::varied();
     let some = all.iter().step_by(9).cloned();
@@ -128,8 +175,7 @@ fn both_ways(namespace: &Namespace, session: &Session, near: &PacketSocket, fram
 /// A frame in a message from the endpoint comes out as the gateway's LAN is to see it, and the other way round.
 fn there_and_back(endpoint: &Endpoint, inner: &Named, near: &PacketSocket, seen: &Named) -> Result<()> {
     endpoint.send(&inner.bytes)?;
-    let received = near.receive(Duration::from_secs(1), is_ours)?;
-    same(seen, &received.with_context(|| format!("{} did not arrive", seen.name))?)?;
+    arrives(seen, near)?;
     near.send(&seen.bytes)?;
     let returned = endpoint.receive().with_context(|| format!("{} did not come back", inner.name))?;
     ensure!(is_ours(&returned), "the endpoint got a frame of somebody else's");

@@ -1,21 +1,22 @@
 //! The whole of l2xdp in network namespaces: real daemons, real traffic, and judges that know nothing of l2xdp.
 
 mod bench;
-mod bpf;
 mod daemon_life;
 mod differences;
 mod following;
 mod foreign;
 mod matrix;
+mod no_l2tp;
 mod pcap;
 mod raw;
 mod refusals;
-mod snapshot;
+mod reload;
+mod slow;
 mod vlan;
 
 use std::process::ExitCode;
 
-use l2xdp_tests::{frames, interrupt, needs, packet, traffic};
+use l2xdp_tests::{bpf, frames, interrupt, needs, packet, traffic};
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
@@ -27,13 +28,21 @@ fn main() -> ExitCode {
         raw::trials,
         vlan::trials,
         foreign::trials,
+        slow::trials,
         following::trials,
+        reload::trials,
         refusals::trials,
         daemon_life::trials,
     ]
     .iter()
     .flat_map(|trials| trials())
     .collect();
+    let no_l2tp = no_l2tp::trials().into_iter();
+    if needs::has_l2tp() {
+        trials.extend(no_l2tp.map(|trial| skipped(trial, &args, "this kernel has L2TP")));
+    } else {
+        trials.extend(no_l2tp);
+    }
     if let Some(reason) = needs::missing() {
         trials = trials.into_iter().map(|trial| skipped(trial, &args, &reason)).collect();
     }

@@ -1,7 +1,5 @@
 //! Frames of every kind through a pseudowire: byte for byte, and in order.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use l2xdp_tests::capture::Capture;
 use l2xdp_tests::daemon::Gateways;
@@ -11,9 +9,9 @@ use libtest_mimic::Trial;
 
 use crate::bench::{self, Bench, Kind};
 use crate::differences::Differences;
-use crate::frames::{self, Named, Send as _, carried};
+use crate::frames::{self, Named, carried};
 use crate::packet::PacketSocket;
-use crate::pcap;
+use crate::{pcap, slow};
 
 /// Both attachments over both underlays, in every mode in which they differ; and a capture from the wild.
 pub fn trials() -> Vec<Trial> {
@@ -59,7 +57,7 @@ fn all(wire: &Wire) -> Vec<Named> {
     all
 }
 
-/// The longest frame is carried; one of a byte more is dropped, and counted.
+/// The longest frame goes by the fast path, one of a byte more by the slow path, in two pieces.
 fn too_big(
     lab: &Lab,
     gateways: &Gateways,
@@ -74,10 +72,10 @@ fn too_big(
     near.are(&[("tx_packets", 1), ("tx_bytes", max.into())])?;
     far.are(&[("rx_packets", 1), ("rx_bytes", max.into())])?;
 
-    from.send(&frames::length(max + 1).bytes)?;
-    frames::nothing(to, Duration::from_millis(200))?;
-    near.are(&[("tx_errors", 1), ("reason.too_big", 1)])?;
-    far.are(&[])
+    let longer = [frames::length(max + 1)];
+    carried(from, to, &longer)?;
+    near.are(&slow::sent("reason.too_big", &longer))?;
+    far.are(&slow::received_in_fragments(&longer))
 }
 
 /// A capture file sent by one host is, as captured at the other, the same.

@@ -12,30 +12,34 @@ use libtest_mimic::Trial;
 
 use crate::bench::{self, Bench, Kind};
 use crate::bpf::{self, Hook, PASS_ALL};
-use crate::snapshot::Snapshot;
+use l2xdp_tests::snapshot::Snapshot;
 
 /// Something that is in the way.
-struct Refusal {
-    name: &'static str,
-    attach: Attach,
+pub struct Refusal {
+    pub name: &'static str,
+    /// What l2xdp is to do; `run --config` of the configuration that follows, if it is to `run`.
+    pub command: &'static str,
+    pub attach: Attach,
     /// What the configuration has instead of what.
-    edit: (&'static str, &'static str),
+    pub edit: (&'static str, &'static str),
     /// Put in the way, and kept there meanwhile.
-    obstacle: fn(&Bench) -> Result<Box<dyn Held>>,
+    pub obstacle: fn(&Bench) -> Result<Box<dyn Held>>,
     /// Commands to take it away.
-    after: &'static [&'static str],
+    pub after: &'static [&'static str],
     /// What runs the loader.
-    under: &'static [&'static str],
+    pub under: &'static [&'static str],
     /// What the error must say.
-    says: &'static [&'static str],
+    pub says: &'static [&'static str],
 }
 
 /// Whatever an obstacle is held by.
-trait Held {}
+pub trait Held {}
 impl<T> Held for T {}
 
-const NOTHING: Refusal = Refusal {
+/// Nothing is in the way.
+pub const NOTHING: Refusal = Refusal {
     name: "",
+    command: RUN,
     attach: Attach::Netdev,
     edit: ("", ""),
     obstacle: |_| Ok(Box::new(())),
@@ -44,12 +48,18 @@ const NOTHING: Refusal = Refusal {
     says: &[],
 };
 
+const RUN: &str = "run";
+
 /// Each of them in auto mode, over IPv4.
 pub fn trials() -> Vec<Trial> {
-    let name = |refusal: &Refusal| format!("refused/{}", refusal.name);
-    let trial =
-        |refusal: Refusal| bench::trial(name(&refusal), Kind::Silent, move |bench| refused(bench, &refusal));
-    configured().into_iter().chain(occupied()).chain(forbidden()).map(trial).collect()
+    configured().into_iter().chain(occupied()).chain(forbidden()).chain(asked()).map(Refusal::trial).collect()
+}
+
+impl Refusal {
+    /// The test that it is refused.
+    pub fn trial(self) -> Trial {
+        bench::trial(format!("refused/{}", self.name), Kind::Silent, move |bench| refused(bench, &self))
+    }
 }
 
 /// What the configuration names and is not there.
@@ -65,7 +75,7 @@ fn configured() -> Vec<Refusal> {
         Refusal {
             name: "no-such-bridge",
             edit: ("br0", "br9"),
-            says: &["session 3000", "bridge = \"br9\"", "no such interface", "create it first"],
+            says: &["session 3000", "bridge = \"br9\"", "no such interface", "ip link add br9 type bridge"],
             ..NOTHING
         },
         Refusal {
@@ -153,6 +163,43 @@ fn forbidden() -> Vec<Refusal> {
     ]
 }
 
+/// What a daemon, or its absence, does not answer.
+fn asked() -> Vec<Refusal> {
+    const STANDALONE: fn(&Bench) -> Result<Box<dyn Held>> =
+        |bench| Ok(Box::new(bench.lab.start(&bench.loader, &Wire::new(Attach::Netdev))?));
+    vec![
+        Refusal {
+            name: "detach-of-standalone-sessions",
+            command: "detach",
+            obstacle: STANDALONE,
+            says: &["1 sessions", "standalone", "would end", "SIGTERM"],
+            ..NOTHING
+        },
+        Refusal {
+            name: "detach-of-nobody",
+            command: "detach",
+            says: &["no l2xdp runs in this network namespace", "l2xdp run"],
+            ..NOTHING
+        },
+        Refusal {
+            name: "show-to-ordinary-user",
+            command: "show --json",
+            obstacle: STANDALONE,
+            under: &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
+            says: &["answers to root only"],
+            ..NOTHING
+        },
+        Refusal {
+            name: "detach-by-ordinary-user",
+            command: "detach",
+            obstacle: STANDALONE,
+            under: &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
+            says: &["answers to root only"],
+            ..NOTHING
+        },
+    ]
+}
+
 fn refused(bench: &Bench, refusal: &Refusal) -> Result<()> {
     let lab = &bench.lab;
     lab.remove_bridges();
@@ -172,6 +219,7 @@ fn refused(bench: &Bench, refusal: &Refusal) -> Result<()> {
 
     let text = String::from_utf8_lossy(&output.stderr);
     ensure!(!output.status.success(), "it ended with {}: {text}", output.status);
+    ensure!(output.stdout.is_empty(), "it printed {}", String::from_utf8_lossy(&output.stdout));
     let last = text.lines().filter(|line| !line.starts_with('[')).collect::<Vec<_>>().join("\n");
     for word in refusal.says {
         ensure!(last.contains(word), "the error does not say “{word}”: {text}");
@@ -184,6 +232,9 @@ fn refused(bench: &Bench, refusal: &Refusal) -> Result<()> {
 fn run(bench: &Bench, refusal: &Refusal, file: &std::path::Path) -> Command {
     let (program, under) = refusal.under.split_first().unwrap_or((&"env", &[]));
     let mut run = bench.lab.tun01.command(program);
-    run.args(under).arg(&bench.loader).args(["run", "--config"]).arg(file);
+    run.args(under).arg(&bench.loader).args(refusal.command.split(' '));
+    if refusal.command == RUN {
+        run.arg("--config").arg(file);
+    }
     run
 }

@@ -17,6 +17,7 @@ use crate::bench::{self, Bench, Kind};
 use crate::differences::Differences;
 use crate::frames::{self, Send as _, carried};
 use crate::packet::PacketSocket;
+use crate::slow;
 use crate::traffic::{Pair, Syns, datagrams, ping, transfer, until_answered};
 
 /// The sessions' VLANs; the second session's ids are one higher.
@@ -137,9 +138,11 @@ fn frames(bench: &Bench, wire: &Wire) -> Result<()> {
         frames::nothing(&to, Duration::from_millis(100))?;
         near.are(&[("reason.no_attachment", 1)])?;
     }
-    from.send(&frames::length(max + 1).tagged(VLANS[0]).bytes)?;
-    frames::nothing(&to, Duration::from_millis(100))?;
-    near.are(&[("tx_errors", 1), ("reason.too_big", 1)])?;
+    let mut far = Differences::since(gateways.daemon(Side::Two), &lab.tun02)?;
+    let longer = [frames::length(max + 1)];
+    carried(&from, &to, &longer.each_ref().map(|frame| frame.tagged(VLANS[0])))?;
+    near.are(&slow::sent("reason.too_big", &longer))?;
+    far.are(&slow::received_in_fragments(&longer))?;
     gateways.stop()
 }
 

@@ -33,7 +33,12 @@ struct Kernels(Vec<Kernel>);
 
 /// The test programs that run under each kernel, seen from the workspace. They run here too, and skip what this
 /// kernel can't do.
-const KERNEL_TESTS: [&str; 2] = ["tests/tests/kernel.rs", "tests/tests/l2tp/main.rs"];
+const KERNEL_TESTS: [&str; 4] = [
+    "tests/tests/kernel.rs",
+    "l2xdp/tests/l2tp.rs",
+    "tests/tests/l2tp/main.rs",
+    "tests/tests/adoption/main.rs",
+];
 
 /// Builds and runs all tests, and prints the table; fails if any test did.
 pub fn run(args: &Args) -> Result<ExitCode> {

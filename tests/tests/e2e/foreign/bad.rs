@@ -1,4 +1,5 @@
-//! Messages that are not as they should be: each moves the counters that tell of it, and none else.
+//! Messages that are not as they should be, or not for the fast path: each moves the counters that tell of it, and none
+//! else.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -6,14 +7,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use l2xdp_tests::daemon::Daemon;
 use l2xdp_tests::interrupt;
-use l2xdp_tests::message::{Injector, Message};
+use l2xdp_tests::message::{Checksum, Injector, Message};
 
 use super::config::{Family, Session};
-use super::endpoint::{Endpoint, encode};
+use super::endpoint::{Endpoint, encode, encode_numbered};
 use crate::bench::Bench;
 use crate::differences::Differences;
 use crate::frames::{self, Named, is_ours, same};
 use crate::packet::PacketSocket;
+use crate::slow;
 
 /// What is sent, and what must come of it.
 struct Case {
@@ -64,13 +66,17 @@ fn cases(session: &Session, frame: &Named) -> Vec<Case> {
     };
     let flipped = |at: usize, bit: u8| changed(at, right[at] ^ bit);
     let good = message(right.clone());
-    let numbered = message([&right[..16], &[0x40, 1, 2, 3], &right[20..]].concat());
-    let numbered = vec![numbered.packet()];
+    let numbered = vec![message(encode_numbered(session, 0x01_0203, &frame.bytes)).packet()];
+    let slow = |reason, packets| slow::received(reason, packets, std::slice::from_ref(frame));
+    let no_frame = || vec![("reason.length", 1), ("socket.data", 1), ("slow.rx_errors", 1)];
     let cookie = || vec![("rx_errors", 1), ("rx_cookie_discards", 1), ("reason.cookie", 1)];
     let options =
         if session.family == Family::V4 { (0, vec![1; 4]) } else { (0, vec![17, 0, 5, 2, 0, 0, 1, 0]) };
-    let options_reason =
-        if session.family == Family::V4 { vec![("reason.ip_options", 1)] } else { Vec::new() };
+    let optional_way = match session.family {
+        Family::V4 => slow("reason.ip_options", 1),
+        // Behind an extension header nothing is looked for.
+        Family::V6 => slow("reason.not_ours", 1).split_off(1),
+    };
     let but = |change: &dyn Fn(&mut Message)| {
         let mut message = good.clone();
         change(&mut message);
@@ -82,6 +88,8 @@ fn cases(session: &Session, frame: &Named) -> Vec<Case> {
     let longer = but(&|message| message.claimed = 5);
     let into_padding = but(&|message| (message.claimed, message.padding) = (5, 9));
     let strange = but(&|message| message.from = session.family.stranger());
+    let checksum = |checksum| but(&|message| message.checksum = checksum);
+    let (must, refused) = (session.family == Family::V6, vec![("reason.checksum", 1)]);
     let cut = |len: usize| but(&|message| message.payload.truncate(len));
     vec![
         case("a right one", vec![good.packet()], true, delivered()),
@@ -90,15 +98,20 @@ fn cases(session: &Session, frame: &Named) -> Vec<Case> {
         case("unknown session", flipped(7, 0x40), false, vec![("reason.no_session", 1), ("socket.data", 1)]),
         case("control message", changed(0, 0xc8), false, vec![("reason.control", 1), ("socket.control", 1)]),
         case("version 2", changed(1, 2), false, vec![("reason.version", 1), ("socket.invalid", 1)]),
-        case("S bit and sequence number", numbered, true, delivered()),
-        case("fragments", good.fragments().to_vec(), true, vec![("reason.fragment", 2), ("socket.data", 1)]),
+        case("S bit and sequence number", numbered, true, slow("reason.sequenced", 1)),
+        case("the first without them again", vec![good.packet()], true, slow("reason.sequenced", 1)),
+        case("the next", vec![good.packet()], true, delivered()),
+        case("fragments", good.fragments().to_vec(), true, slow("reason.fragment", 2)),
         case("bytes behind the datagram", behind, true, delivered()),
         case("padding behind the packet", padded, true, delivered()),
-        case("options", optional, true, [options_reason, vec![("socket.data", 1)]].concat()),
+        case("options", optional, true, optional_way),
         case("UDP length beyond the packet", longer, false, vec![("reason.length", 1)]),
         case("UDP length beyond the packet, into padding", into_padding, false, vec![("reason.length", 1)]),
-        case("no frame inside", cut(20), false, vec![("reason.length", 1), ("socket.data", 1)]),
-        case("13 bytes of a frame", cut(33), false, vec![("reason.length", 1), ("socket.data", 1)]),
+        case("wrong checksum", checksum(Checksum::Wrong), false, vec![("reason.checksum", 1)]),
+        case("right checksum", checksum(Checksum::Right), true, delivered()),
+        case("no checksum", checksum(Checksum::None), !must, if must { refused } else { delivered() }),
+        case("no frame inside", cut(20), false, no_frame()),
+        case("13 bytes of a frame", cut(33), false, no_frame()),
         case("four bytes", cut(4), false, vec![("socket.invalid", 1)]),
         case("a stranger's address", strange, false, vec![("reason.peer", 1), ("socket.data", 1)]),
         case("a right one in the end", vec![good.packet()], true, delivered()),

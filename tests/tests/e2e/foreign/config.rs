@@ -105,7 +105,7 @@ impl Tunnels<'_> {
         let (id, gateway, endpoint) = (1000 + family as u32, family.gateway(), family.endpoint());
         let tunnel = format!(
             "[[tunnel]]\ntunnel_id = {id}\npeer_tunnel_id = {id}\nlocal = \"{}\"\nremote = \"{}\"\n\
-             udp_sport = {}\nudp_dport = {}\n",
+             udp_sport = {}\nudp_dport = {}\nbackend = \"standalone\"\n",
             gateway.ip(),
             endpoint.ip(),
             gateway.port(),

@@ -5,11 +5,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use l2xdp_tests::command::{self, SOON};
-use l2xdp_tests::netns::Namespace;
 use serde_json::Value;
 
 use crate::bpf;
+use crate::command::{self, SOON};
+use crate::netns::Namespace;
 
 /// What was where.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,6 +18,15 @@ pub struct Snapshot(BTreeMap<String, String>);
 /// Of a device, what does not change by itself.
 const OF_A_DEVICE: [&str; 8] =
     ["ifindex", "mtu", "master", "address", "ifalias", "promiscuity", "xdp", "gso_max_segs"];
+const OF_ALL: [&str; 7] = [
+    "tc qdisc show",
+    "ip route show",
+    "ip -6 route show",
+    "ip l2tp show tunnel",
+    "ip l2tp show session",
+    "ss -Hlun",
+    "ss -Hlxn src @l2xdp",
+];
 /// The kernel may take back what it lent a little later.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -43,9 +52,7 @@ impl Snapshot {
                 kept.then(|| (format!("neighbour {}", neighbour["dst"]), neighbour["dev"].to_string())),
             );
         }
-        for command in
-            ["tc qdisc show", "ip route show", "ip -6 route show", "ss -Hlun", "ss -Hlxn src @l2xdp"]
-        {
+        for command in OF_ALL {
             things.insert(command.to_owned(), printed(namespace, command)?);
         }
         Ok(Self(things))
@@ -74,7 +81,7 @@ impl Snapshot {
     }
 }
 
-/// What a command prints, be it content or not: without clsact there are no filters to show.
+/// What a command prints, be it content or not: without clsact there are no filters to show, nor tunnels without L2TP.
 fn printed(namespace: &Namespace, words: &str) -> Result<String> {
     let mut words = words.split(' ');
     let mut command = namespace.command(words.next().unwrap_or_default());

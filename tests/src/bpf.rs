@@ -5,18 +5,20 @@ use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result};
-use l2xdp_tests::netns::Namespace;
 use nix::libc;
 use nix::net::if_::if_nametoindex;
 
+use crate::netns::Namespace;
+
 /// An attached program; it goes with this.
+#[derive(Debug)]
 pub struct Attached {
     _program: OwnedFd,
     _link: OwnedFd,
 }
 
 /// A device's hook.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub enum Hook {
     /// XDP in the driver.
     Xdp,
@@ -25,7 +27,7 @@ pub enum Hook {
 }
 
 /// `struct bpf_insn`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Instruction {
     code: u8,
