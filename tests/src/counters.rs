@@ -19,7 +19,8 @@ pub fn all(value: &Value) -> Counters {
     counters
 }
 
-fn find_session(value: &Value, session_id: u32) -> Option<&Value> {
+/// What is shown of the session with this id.
+pub fn find_session(value: &Value, session_id: u32) -> Option<&Value> {
     match value {
         Value::Object(object) if object.get("session_id") == Some(&session_id.into()) => Some(value),
         Value::Object(object) => object.values().find_map(|value| find_session(value, session_id)),

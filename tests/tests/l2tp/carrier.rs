@@ -22,6 +22,10 @@ pub enum Carrier {
     Driver,
     /// `l2xdp run` with devices of its own.
     Standalone,
+    /// `l2xdp run` with sessions of the kernel's that it makes itself.
+    Kernel,
+    /// `l2xdp accelerate` with sessions that `ip l2tp` made.
+    Accelerated,
 }
 
 /// A carrier at work at a gateway.
@@ -49,39 +53,51 @@ const NAMES: [&str; 10] = [
 
 impl Carrier {
     /// Those that stand against the oracle.
-    pub const CANDIDATES: [Self; 1] = [Self::Standalone];
+    pub const CANDIDATES: [Self; 3] = [Self::Standalone, Self::Kernel, Self::Accelerated];
 
     /// As in the names of tests.
     pub fn name(self) -> &'static str {
         match self {
             Self::Driver => "driver",
             Self::Standalone => "standalone",
+            Self::Kernel => "kernel",
+            Self::Accelerated => "accelerated",
         }
+    }
+
+    /// Whether the kernel has its sessions too, and carries what the programs do not.
+    pub fn is_kernels(self) -> bool {
+        self != Self::Standalone
     }
 
     /// Has tun01 carry all sessions of all tunnels.
     pub fn start(self, lab: &Lab) -> Result<Running> {
-        let mut running = Running { carrier: self, driver: None, daemon: None };
-        match self {
-            Self::Driver => running.driver = Some(add_sessions(lab)?),
-            Self::Standalone => running.daemon = Some(run(lab)?),
+        let all = || Tunnel::ALL.into_iter();
+        if matches!(self, Self::Driver | Self::Accelerated) {
+            let file = lab.work.file("sessions");
+            fs::write(&file, all().map(Tunnel::batch).collect::<String>())?;
+            command::run(lab.tun01.command("ip").arg("-batch").arg(&file), SOON)?;
         }
-        Ok(running)
+        let daemon = self.start_daemon(lab, &all().map(Tunnel::config).collect::<String>())?;
+        let driver = || L2tpHandle::new(HandleConfig::default()).context("netlink of L2TP");
+        let driver = if daemon.is_none() { Some(lab.tun01.enter(driver)?) } else { None };
+        Ok(Running { carrier: self, driver, daemon })
     }
-}
 
-/// Every session of every tunnel, in the kernel.
-fn add_sessions(lab: &Lab) -> Result<L2tpHandle> {
-    let batch: String = Tunnel::ALL.into_iter().map(Tunnel::batch).collect();
-    let file = lab.work.file("sessions");
-    fs::write(&file, batch)?;
-    command::run(lab.tun01.command("ip").arg("-batch").arg(&file), SOON)?;
-    lab.tun01.enter(|| L2tpHandle::new(HandleConfig::default()).context("netlink of L2TP"))
-}
-
-fn run(lab: &Lab) -> Result<Daemon> {
-    let config: String = Tunnel::ALL.into_iter().map(Tunnel::config).collect();
-    Daemon::start(&lab.tun01, &needs::loader()?, &config, &[], &lab.work.file("l2xdp"))
+    /// The l2xdp of tun01, if there is to be one; with tunnels that are its own to make, or are there already.
+    pub fn start_daemon(self, lab: &Lab, tunnels: &str) -> Result<Option<Daemon>> {
+        let (loader, files) = (needs::loader()?, lab.work.file(self.name()));
+        let run = |backend| {
+            let config = format!("backend = \"{backend}\"\n{tunnels}");
+            Daemon::start(&lab.tun01, &loader, &config, &[], &files)
+        };
+        match self {
+            Self::Driver => Ok(None),
+            Self::Standalone => run("standalone").map(Some),
+            Self::Kernel => run("kernel").map(Some),
+            Self::Accelerated => Daemon::accelerate(&lab.tun01, &loader, &[], &files).map(Some),
+        }
+    }
 }
 
 impl Running {
@@ -94,10 +110,23 @@ impl Running {
     pub fn counters(&self, lab: &Lab, sessions: &[Session]) -> Result<Vec<Counters>> {
         if let Some(daemon) = &self.daemon {
             let shown = daemon.show_json(&lab.tun01)?;
-            return sessions.iter().map(|session| counted_by_l2xdp(&shown, session)).collect();
+            return sessions.iter().map(|session| self.counted_by_l2xdp(&shown, session)).collect();
         }
         let driver = self.driver.as_ref().context("nobody counts")?;
         sessions.iter().map(|session| counted_by_driver(driver, session)).collect()
+    }
+
+    /// On both its paths.
+    fn counted_by_l2xdp(&self, shown: &Value, session: &Session) -> Result<Counters> {
+        let shown = counters::find_session(shown, session.id()).with_context(|| format!("no {session}"))?;
+        let [fast, mut slow] = ["fast", "slow"].map(|path| {
+            let counted = counters::all(&shown[path]);
+            NAMES.map(|name| (name, counted.get(name).copied().unwrap_or_default())).into()
+        });
+        if self.carrier.is_kernels() {
+            without_headers(&mut slow, session);
+        }
+        Ok(fast.into_iter().map(|(name, count): (_, u64)| (name, count + slow[name])).collect())
     }
 
     /// Ends it in order.
@@ -106,26 +135,32 @@ impl Running {
     }
 }
 
-fn counted_by_l2xdp(shown: &Value, session: &Session) -> Result<Counters> {
-    let counted = counters::of_session(shown, session.id()).with_context(|| format!("no {session}"))?;
-    Ok(NAMES.into_iter().map(|name| (name, counted.get(name).copied().unwrap_or_default())).collect())
-}
-
-/// The driver counts L2TP's header as well.
 fn counted_by_driver(driver: &L2tpHandle, session: &Session) -> Result<Counters> {
     let stats = driver.session_stats(TunnelId::from(session.tunnel.id()), SessionId::from(session.id()))?;
-    let inner = |bytes: u64, packets: u64, header: usize| bytes - packets * header as u64;
     let counts = [
         stats.tx_packets,
-        inner(stats.tx_bytes, stats.tx_packets, session.header_sent()),
+        stats.tx_bytes,
         stats.tx_errors,
         stats.rx_packets,
-        inner(stats.rx_bytes, stats.rx_packets, session.header_received()),
+        stats.rx_bytes,
         stats.rx_errors,
         stats.rx_cookie_discards,
         stats.rx_seq_discards,
         stats.rx_oos_packets,
         stats.rx_invalid,
     ];
-    Ok(NAMES.into_iter().zip(counts).collect())
+    let mut counters = NAMES.into_iter().zip(counts).collect();
+    without_headers(&mut counters, session);
+    Ok(counters)
+}
+
+/// The driver counts the bytes of L2TP's headers as well.
+fn without_headers(counters: &mut Counters, session: &Session) {
+    for (packets, bytes, header) in [
+        ("tx_packets", "tx_bytes", session.header_sent()),
+        ("rx_packets", "rx_bytes", session.header_received()),
+    ] {
+        let headers = counters[packets] * header as u64;
+        counters.entry(bytes).and_modify(|bytes| *bytes -= headers);
+    }
 }

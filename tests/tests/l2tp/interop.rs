@@ -5,11 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use l2xdp_tests::daemon::Daemon;
 use l2xdp_tests::topology::Lab;
 use l2xdp_tests::traffic::{Pair, datagrams, ping, transfer, until_answered};
 use l2xdp_tests::wire::{Attach, Cookie, L2Spec, Side, Underlay, Wire};
-use l2xdp_tests::{interrupt, needs, topology};
+use l2xdp_tests::{interrupt, topology};
 use libtest_mimic::{Failed, Trial};
 
 use crate::arm::PREFIX;
@@ -71,20 +70,17 @@ fn talks(lab: &Lab, carrier: Carrier, wire: &Wire) -> Result<()> {
     lab.remove_bridges();
     Side::BOTH.into_iter().try_for_each(|side| lab.add_bridge(side))?;
     lab.tun02.run_all(wire.ip_l2tp(Side::Two).iter().map(String::as_str))?;
-    let daemon = start(lab, carrier, wire)?;
+    if carrier == Carrier::Accelerated {
+        lab.tun01.run_all(wire.ip_l2tp(Side::One).iter().map(String::as_str))?;
+    }
+    let daemon = carrier.start_daemon(lab, &wire.config(Side::One))?.context("no l2xdp")?;
     let talked = talk(lab, wire).with_context(|| daemon.log());
     daemon.stop()?;
-    lab.tun02.run(&format!("ip l2tp del tunnel tunnel_id {}", Side::Two.tunnel_id()))?;
-    talked
-}
-
-fn start(lab: &Lab, carrier: Carrier, wire: &Wire) -> Result<Daemon> {
-    let files = lab.work.file("tun01");
-    match carrier {
-        Carrier::Driver | Carrier::Standalone => {
-            Daemon::start(&lab.tun01, &needs::loader()?, &wire.config(Side::One), &[], &files)
-        }
+    for side in Side::BOTH {
+        // l2xdp takes what it made away itself.
+        let _ = lab.gateway(side).run(&format!("ip l2tp del tunnel tunnel_id {}", side.tunnel_id()));
     }
+    talked
 }
 
 fn talk(lab: &Lab, wire: &Wire) -> Result<()> {

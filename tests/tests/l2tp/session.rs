@@ -106,7 +106,7 @@ impl Tunnel {
         let (here, there, id, on) = (self.gateway(), self.peer(), self.id(), self.checksum);
         let checksum = match self.underlay {
             Underlay::V4 => format!("udp_csum = {on}"),
-            Underlay::V6 => format!("udp6_csum_tx = {on}"),
+            Underlay::V6 => format!("udp6_csum_tx = {on}\nudp6_csum_rx = {on}"),
         };
         let tunnel = format!(
             "[[tunnel]]\ntunnel_id = {id}\npeer_tunnel_id = {id}\nlocal = \"{}\"\nremote = \"{}\"\n\

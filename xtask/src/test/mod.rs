@@ -82,7 +82,8 @@ fn build_tests() -> Result<Vec<Artifact>> {
 }
 
 fn needs_namespaces(test: &Artifact) -> bool {
-    source(test).starts_with("tests")
+    let source = source(test);
+    source.starts_with("tests") || KERNEL_TESTS.iter().any(|name| source == Path::new(name))
 }
 
 /// A test program's main source file, seen from the workspace: the name it goes by.
