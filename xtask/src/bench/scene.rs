@@ -80,7 +80,8 @@ fn wire(attach: Attach) -> Wire {
 
 impl Scene {
     pub fn build(loader: &Path) -> Result<Self> {
-        let kernel_has_l2tp = command::run(Command::new("modprobe").args(["-a", "l2tp_eth", "l2tp_netlink"]), SOON).is_ok();
+        let kernel_has_l2tp =
+            command::run(Command::new("modprobe").args(["-a", "l2tp_eth", "l2tp_netlink"]), SOON).is_ok();
         let lab = Lab::build_silent(PREFIX)?;
         lab.host01.run("ip addr add 192.168.0.1/24 dev eth0")?;
         lab.tun02.run_all([
@@ -112,7 +113,17 @@ impl Scene {
             &["--xdp-mode", port.xdp_mode],
             &lab.work.file("tun01"),
         )?;
-        let scene = Self { lab, kernel_has_l2tp, loader: loader.to_owned(), frames, out: out.index, _programs: [counter, forwarder], count, pins, _sender: sender };
+        let scene = Self {
+            lab,
+            kernel_has_l2tp,
+            loader: loader.to_owned(),
+            frames,
+            out: out.index,
+            _programs: [counter, forwarder],
+            count,
+            pins,
+            _sender: sender,
+        };
         if kernel_has_l2tp {
             scene.add_kernel_session()?;
         }
@@ -173,7 +184,9 @@ impl Scene {
             let seen = self.count.look()?;
             Ok((seen.packets == u64::from(packets)).then_some(seen))
         })?;
-        seen.with_context(|| format!("of {packets} packets {} came", self.count.look().unwrap_or_default().packets))
+        seen.with_context(|| {
+            format!("of {packets} packets {} came", self.count.look().unwrap_or_default().packets)
+        })
     }
 
     /// Nanoseconds per MiB of a TCP stream from host01 to tun02's bridge.
