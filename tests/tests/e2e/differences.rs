@@ -49,7 +49,7 @@ impl<'a> Differences<'a> {
     }
 
     /// This counter has moved by so much or more.
-    pub fn moved_at_least(&mut self, name: &str, by: u64) -> Result<()> {
+    pub fn moved_at_least(&self, name: &str, by: u64) -> Result<()> {
         let moved = self.moved()?;
         let enough = moved.get(name).is_some_and(|count| *count >= by);
         ensure!(enough, "at {}, {moved:?} moved, not {name} by {by}", self.namespace.name());
