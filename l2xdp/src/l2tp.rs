@@ -243,7 +243,11 @@ impl L2tp {
             Ok(attributes) => self.change(L2tpCmd::SessionCreate, attributes).await,
             Err(error) => Err(error),
         };
-        made.with_context(|| format!("session {}: the kernel can't make it", session.session_id))
+        made.with_context(|| {
+            let KernelSession { tunnel_id, session_id, ifname, .. } = session;
+            let named = ifname.as_ref().map(|name| format!(", device {name}")).unwrap_or_default();
+            format!("session {session_id} in tunnel {tunnel_id}{named}: the kernel can't make it")
+        })
     }
 
     /// Changes which messages carry sequence numbers: all that can be changed of a session.
@@ -282,7 +286,10 @@ impl L2tp {
         let family = self.0.resolve_family::<Message>().await.context(CONTEXT)?;
         let group = family.multicast_groups.get(GROUP).context("the kernel announces no changes of L2TP")?;
         let (mut connection, handle, messages) = genetlink::new_connection().context(CONTEXT)?;
-        connection.socket_mut().socket_mut().add_membership(*group).context(CONTEXT)?;
+        let socket = connection.socket_mut().socket_mut();
+        // The kernel passes over sockets without an address of their own when it announces something.
+        socket.bind_auto().context(CONTEXT)?;
+        socket.add_membership(*group).context(CONTEXT)?;
         tokio::spawn(connection);
         // The handle keeps the connection alive.
         Ok(Box::pin(stream::unfold((messages, handle), async |(mut messages, handle)| {

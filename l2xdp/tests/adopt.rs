@@ -7,6 +7,7 @@ use l2xdp::observe::{Link, Observed, Route};
 use l2xdp::plan;
 use l2xdp_common::pseudowire::{L2Spec, Seq};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 const WAN: u32 = 2;
 const BRIDGE: u32 = 3;
@@ -19,7 +20,7 @@ const V6: [&str; 2] = ["2001:db8:1::2", "2001:db8:2::2"];
 
 fn udp(ends: [&str; 2]) -> TunnelEncap {
     let ipv6 = ends == V6;
-    let [local, remote] = ends.map(|end| end.parse().unwrap());
+    let [local, remote] = ends.map(|end| end.parse::<IpAddr>().unwrap());
     TunnelEncap::Udp {
         local: (local, 6000).into(),
         remote: (remote, 5000).into(),
@@ -30,7 +31,7 @@ fn udp(ends: [&str; 2]) -> TunnelEncap {
 }
 
 fn ip(ends: [&str; 2]) -> TunnelEncap {
-    let [local, remote] = ends.map(|end| end.parse().unwrap());
+    let [local, remote] = ends.map(|end| end.parse::<IpAddr>().unwrap());
     TunnelEncap::Ip { local, remote }
 }
 

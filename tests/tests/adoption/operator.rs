@@ -13,7 +13,7 @@ use l2xdp_tests::netns::Namespace;
 use l2xdp_tests::topology::Lab;
 use l2xdp_tests::wire::{Side, Underlay};
 use l2xdp_tests::workdir::WorkDir;
-use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_generic::GenlMessage;
 use netlink_packet_l2tp::{L2tpAttribute, L2tpCmd, L2tpMessage};
 use serde_json::Value;
@@ -169,6 +169,14 @@ pub fn with_l2tp<T: Send>(
     action: impl AsyncFnOnce(L2tp) -> Result<T> + Send,
 ) -> Result<T> {
     in_runtime(gateway, async || action(L2tp::open().await?.context("this kernel has no L2TP")?).await)
+}
+
+/// A cookie that we send, and one that we require, of any length.
+pub fn cookies(cookie: &[u8], peer_cookie: &[u8]) -> [L2tpAttribute; 2] {
+    const COOKIE: u16 = 15;
+    const PEER_COOKIE: u16 = 16;
+    [(COOKIE, cookie), (PEER_COOKIE, peer_cookie)]
+        .map(|(kind, bytes)| L2tpAttribute::Other(DefaultNla::new(kind, bytes.to_vec())))
 }
 
 /// Has the kernel do something with any attributes at all.
