@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::bench::{Bench, trial};
 use crate::kinds::Set;
-use crate::operator::{ask_kernel, batch, cookies, with_l2tp};
+use crate::operator::{ask_kernel, batch, with_l2tp};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -94,13 +94,14 @@ fn odd_cookies(bench: &Bench) -> Result<()> {
     let (gateway, set) = (&bench.lab.tun01, Set::few());
     batch(gateway, &bench.lab.work, &set.batch())?;
     let id = 7777;
-    let mut attributes = vec![
+    let attributes = vec![
         L2tpAttribute::ConnId(1),
         L2tpAttribute::SessionId(id),
         L2tpAttribute::PeerSessionId(1),
         L2tpAttribute::PwType(L2tpPwType::Eth),
+        L2tpAttribute::Cookie(vec![1, 2, 3]),
+        L2tpAttribute::PeerCookie(vec![7; 7]),
     ];
-    attributes.extend(cookies(&[1, 2, 3], &[7; 7]));
     ask_kernel(gateway, L2tpCmd::SessionCreate, attributes)?;
     let mut state = with_l2tp(gateway, async |l2tp| l2tp.state().await)?;
     let odd = state.sessions.remove(&(1, id)).context("the odd session is not listed")?;
