@@ -158,7 +158,9 @@ fn beside(bench: &Bench, wire: &Wire) -> Result<()> {
                 Ok((sent, to.moved_by(&format!("{path}rx_packets"))?))
             };
             // Hosts may still say something; what is lost or doubled stays so.
-            let same = interrupt::poll(SOON, || Ok(counts().map(|(sent, received)| sent == received)?.then_some(())))?;
+            let same = interrupt::poll(SOON, || {
+                Ok(counts().map(|(sent, received)| sent == received)?.then_some(()))
+            })?;
             ensure!(same.is_some(), "sent and received by {path:?}: {:?} frames", counts()?);
         }
     }
