@@ -149,7 +149,7 @@ impl Gateway {
             Ok(()) => Ok(gateway),
             Err(error) => {
                 // What a run before this one has left goes on as it did.
-                let found = std::mem::take(&mut gateway.found);
+                let found = take(&mut gateway.found);
                 gateway.made.sessions.retain(|key, _| !found.sessions.contains_key(key));
                 gateway.made.tunnels.retain(|id| !found.tunnels.contains(id));
                 gateway.stop().await;
