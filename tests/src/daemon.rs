@@ -95,21 +95,6 @@ impl Daemon {
         self.process.await_sign("ready", START)
     }
 
-    /// Starts `l2xdp accelerate` for the tunnels and sessions that the kernel has, and waits until it is ready. Its log
-    /// goes to `files.log`.
-    pub fn accelerate(
-        namespace: &Namespace,
-        loader: &Path,
-        arguments: &[&str],
-        files: &Path,
-    ) -> Result<Self> {
-        let mut command = namespace.command(loader);
-        command.args(["accelerate", "--all"]).args(arguments);
-        let mut process = Process::start(&mut command, &files.with_extension("log"))?;
-        process.await_sign("ready", START)?;
-        Ok(Self { process, loader: loader.to_owned() })
-    }
-
     /// Its process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
