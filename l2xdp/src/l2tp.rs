@@ -249,7 +249,11 @@ impl L2tp {
             Ok(attributes) => self.change(L2tpCmd::SessionCreate, attributes).await,
             Err(error) => Err(error),
         };
-        made.with_context(|| format!("session {}: the kernel can't make it", session.session_id))
+        made.with_context(|| {
+            let KernelSession { tunnel_id, session_id, ifname, .. } = session;
+            let named = ifname.as_ref().map(|name| format!(", device {name}")).unwrap_or_default();
+            format!("session {session_id} in tunnel {tunnel_id}{named}: the kernel can't make it")
+        })
     }
 
     /// Changes which messages carry sequence numbers: all that can be changed of a session.

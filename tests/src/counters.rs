@@ -12,6 +12,11 @@ pub fn of_session(shown: &Value, session_id: u32) -> Option<Counters> {
     find_session(shown, session_id).map(all)
 }
 
+/// The counters of a session on one path, `fast` or `slow`.
+pub fn of_path(shown: &Value, session_id: u32, path: &str) -> Option<Counters> {
+    find_session(shown, session_id)?.get(path).map(all)
+}
+
 /// All counters below a value; those of one name are summed up.
 pub fn all(value: &Value) -> Counters {
     let mut counters = Counters::new();
@@ -56,6 +61,7 @@ mod tests {
         let shown = json!({"tunnels": [{"tunnel_id": 1, "sessions": [session(3, 30), session(4, 40)]}]});
         assert_eq!(of_session(&shown, 4).unwrap()["tx_packets"], 41);
         assert!(of_session(&shown, 5).is_none());
+        assert_eq!(of_path(&shown, 4, "fast").unwrap()["tx_packets"], 40);
         assert_eq!(all(&shown)["tx_packets"], 72);
     }
 }

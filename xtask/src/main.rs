@@ -1,5 +1,6 @@
 //! `cargo xtask`: l2xdp's development commands.
 
+mod bench;
 mod lab;
 mod lint;
 mod process;
@@ -32,6 +33,8 @@ enum Command {
     Run(run::Args),
     /// Build everything and run all tests, under other kernels too.
     Test(test::Args),
+    /// Measure what the fast path costs.
+    Bench(bench::Args),
     /// Check formatting, lints, documentation, and the licences and sources of dependencies.
     Lint,
     /// Run a command under another kernel, in QEMU.
@@ -53,6 +56,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Setup(args) => setup::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Lint => lint::run(),
         Command::Vm(args) => vm::run(&args),
     }

@@ -4,7 +4,7 @@ use super::sequence::{OutOfSequence, Sequence};
 use super::{SlowCounters, SlowSession};
 use l2xdp_common::host::HostFrame;
 use l2xdp_common::pseudowire::{L2Spec, Pseudowire, Tos};
-use l2xdp_common::wire::{Be32, Eth, L2SPEC_DEFAULT};
+use l2xdp_common::wire::{Be32, Eth, L2SPEC_DEFAULT, Vlan};
 use l2xdp_common::{Frame, encap, inner, mss};
 use log::debug;
 use std::fmt;
@@ -104,7 +104,9 @@ impl Served {
         let output = self.session.output;
         let delivered = self.unwrap(tail).and_then(|frame| {
             deliver(output, &frame.bytes).map_err(Refused::Output)?;
-            Ok(frame.bytes.len() as u64)
+            // As on the wire, where a port's tag is not.
+            let pushed = if self.session.pseudowire.vlan.is_some() { Vlan::LEN } else { 0 };
+            Ok(frame.bytes.len().saturating_sub(pushed) as u64)
         });
         match delivered {
             Ok(bytes) => {

@@ -140,6 +140,7 @@ fn the_tag_of_a_vlan_session_is_off_already_when_sent_and_put_on_when_received()
         assert_eq!(message.frame_len, inner.len());
     }
     assert_eq!(delivered(&mut served, &[&TAIL[..], &frame()].concat()), Some(tagged([0, 100])));
+    assert_eq!(served.counters.rx_bytes, frame().len() as u64, "as on the wire");
 }
 
 /// facts.md: 1500 − 20 − 8 − 12 − 14 − 20 − 20; the cookie we send is 8 bytes long here.

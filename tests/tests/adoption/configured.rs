@@ -70,7 +70,9 @@ fn as_the_file_says(bench: &Bench) -> Result<()> {
 /// names of devices that can't stay.
 fn change(set: &mut Set) -> Result<Vec<String>> {
     let (seq, off) = (Seq { send: true, recv: true }, Seq::default());
-    let plain = |session: &&mut KernelSession| session.l2spec == Some(L2Spec::Default) && session.seq == off;
+    let plain = |session: &&mut KernelSession| {
+        session.l2spec == Some(L2Spec::Default) && session.seq == off && session.ifname.is_some()
+    };
     set.sessions.iter_mut().find(plain).context("no session without sequence numbers")?.seq = seq;
     let last = set.sessions.pop().context("no session")?;
     let other = set.sessions.last_mut().context("no session")?;

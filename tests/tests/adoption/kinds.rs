@@ -19,23 +19,24 @@ pub struct Set {
 }
 
 impl Set {
-    /// A tunnel of every kind, each with sessions of every kind.
+    /// Tunnels of every kind, with sessions that together are of every kind.
     pub fn all() -> Self {
-        Self::with(|_| true)
+        Self::with(3)
     }
 
-    /// A tunnel of every kind, each with a few sessions that together are of every kind.
+    /// Tunnels of every kind, with fewer sessions.
     pub fn few() -> Self {
-        Self::with(|number| number % 5 == 0)
+        Self::with(7)
     }
 
-    fn with(wanted: impl Fn(u32) -> bool) -> Self {
+    /// With one session of so many; each tunnel leaves out others.
+    fn with(of_so_many: u32) -> Self {
         let mut set = Self::default();
         for encap in encaps() {
             let tunnel_id = 1 + set.tunnels.len() as u32;
             let first = tunnel_id * 100;
             let formats = formats().enumerate().map(|(number, format)| (first + number as u32, format));
-            let sessions = formats.filter(|(number, _)| wanted(*number + tunnel_id));
+            let sessions = formats.filter(|(number, _)| (number + tunnel_id) % of_so_many == 0);
             set.sessions.extend(sessions.map(|(id, format)| session(tunnel_id, id, format)));
             set.tunnels.push(tunnel(tunnel_id, encap));
         }

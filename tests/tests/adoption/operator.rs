@@ -13,8 +13,10 @@ use l2xdp_tests::netns::Namespace;
 use l2xdp_tests::topology::Lab;
 use l2xdp_tests::wire::{Side, Underlay};
 use l2xdp_tests::workdir::WorkDir;
-use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-use netlink_packet_generic::GenlMessage;
+use netlink_packet_core::{
+    DecodeError, Emitable, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, ParseableParametrized,
+};
+use netlink_packet_generic::{GenlFamily, GenlHeader, GenlMessage};
 use netlink_packet_l2tp::{L2tpAttribute, L2tpCmd, L2tpMessage};
 use serde_json::Value;
 
@@ -174,9 +176,7 @@ pub fn with_l2tp<T: Send>(
 /// Has the kernel do something with any attributes at all.
 pub fn ask_kernel(gateway: &Namespace, cmd: L2tpCmd, attributes: Vec<L2tpAttribute>) -> Result<()> {
     in_runtime(gateway, async || {
-        let mut message = L2tpMessage::new(cmd);
-        message.attributes = attributes;
-        let mut request = NetlinkMessage::from(GenlMessage::from_payload(message));
+        let mut request = NetlinkMessage::from(GenlMessage::from_payload(Unchecked(cmd, attributes)));
         request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
         let mut handle = netlink::open_genetlink()?;
         let mut answers = handle.request(request).await?;
@@ -188,6 +188,40 @@ pub fn ask_kernel(gateway: &Namespace, cmd: L2tpCmd, attributes: Vec<L2tpAttribu
         }
         Ok(())
     })
+}
+
+/// A message of the family without the limits that the crate sets.
+#[derive(Clone, Debug)]
+struct Unchecked(L2tpCmd, Vec<L2tpAttribute>);
+
+impl GenlFamily for Unchecked {
+    fn family_name() -> &'static str {
+        L2tpMessage::family_name()
+    }
+
+    fn command(&self) -> u8 {
+        self.0.into()
+    }
+
+    fn version(&self) -> u8 {
+        1
+    }
+}
+
+impl Emitable for Unchecked {
+    fn buffer_len(&self) -> usize {
+        self.1.as_slice().buffer_len()
+    }
+
+    fn emit(&self, buffer: &mut [u8]) {
+        self.1.as_slice().emit(buffer);
+    }
+}
+
+impl ParseableParametrized<[u8], GenlHeader> for Unchecked {
+    fn parse_with_param(_: &[u8], header: GenlHeader) -> Result<Self, DecodeError> {
+        Ok(Self(header.cmd.into(), Vec::new()))
+    }
 }
 
 fn in_runtime<T: Send>(gateway: &Namespace, action: impl AsyncFnOnce() -> Result<T> + Send) -> Result<T> {

@@ -58,7 +58,7 @@ fn hosts(bench: &Bench, wire: &Wire) -> Result<()> {
     lab.remove_bridges();
     let _devices = Devices::add(lab, &VLANS)?;
     let gateways = start(bench, wire)?;
-    let mut near = Differences::since(gateways.daemon(Side::One), &lab.tun01)?;
+    let near = Differences::since(gateways.daemon(Side::One), &lab.tun01)?;
     untagged_is_left_to_the_kernel(lab)?;
     near.moved_at_least("reason.no_attachment", 3)?;
 

@@ -5,11 +5,14 @@ use l2xdp_tests::counters::{self, Counters};
 use l2xdp_tests::daemon::Gateways;
 use l2xdp_tests::topology::Lab;
 use l2xdp_tests::wire::Side;
+use serde_json::Value;
 
 use super::report::Step;
 
-/// The sessions' errors, and the reasons for which frames are lost.
-const LOSSES: [&str; 7] = ["tx_errors", "rx_errors", "cookie", "short", "too_big", "no_route", "room"];
+/// The sessions' errors on both paths, and the reasons for which frames are lost. What is too big, or without a route,
+/// is not: the slow path carries it, or counts the error.
+const LOSSES: [&str; 8] =
+    ["tx_errors", "rx_errors", "checksum", "cookie", "short", "too_big_rx", "slow_full", "room"];
 
 /// What both gateways had counted before anything was shown: frames may be lost until they are ready.
 pub struct Baseline([Counters; 2]);
@@ -31,17 +34,34 @@ pub fn show(lab: &Lab, gateways: &Gateways, baseline: &Baseline, step: &mut Step
         step.say(&daemon.show(gateway)?);
 
         let shown = daemon.show_json(gateway)?;
-        let session = counters::of_session(&shown, side.session_id());
-        let session = session.with_context(|| format!("session {} is not in {shown}", side.session_id()))?;
-        let [sent, received] = ["tx_packets", "rx_packets"].map(|name| session.get(name).copied());
-        let (sent, received) = (sent.unwrap_or_default(), received.unwrap_or_default());
-        step.check(sent > 0 && received > 0, &format!("{sent} packets sent, {received} received"));
+        let (fast, slow) = (carried(&shown, side, "fast")?, carried(&shown, side, "slow")?);
+        step.check(
+            fast.sent > 0 && fast.received > 0,
+            &format!(
+                "fast path: {} packets sent, {} received; slow path: {} and {}",
+                fast.sent, fast.received, slow.sent, slow.received
+            ),
+        );
 
         let lost = grown(before, &counters::all(&shown), &LOSSES);
         step.check(lost.is_empty(), &format!("errors and losses: {}", listed(&lost)));
         step.fact(gateway.name(), shown);
     }
     Ok(())
+}
+
+/// Packets of a gateway's session that one path carried.
+pub struct Carried {
+    pub sent: u64,
+    pub received: u64,
+}
+
+/// What `l2xdp show --json` says of a path, `fast` or `slow`.
+pub fn carried(shown: &Value, side: Side, path: &str) -> Result<Carried> {
+    let counters = counters::of_path(shown, side.session_id(), path);
+    let counters = counters.with_context(|| format!("session {} is not in {shown}", side.session_id()))?;
+    let count = |name| counters.get(name).copied().unwrap_or_default();
+    Ok(Carried { sent: count("tx_packets"), received: count("rx_packets") })
 }
 
 /// Those of the named counters that moved, and how far.
