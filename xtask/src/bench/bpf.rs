@@ -144,7 +144,8 @@ impl Program {
             flags: u32,
         }
         let name = CString::new(path.as_os_str().as_bytes())?;
-        let attributes = Attributes { path: name.as_ptr() as u64, program: self.0.as_raw_fd() as u32, flags: 0 };
+        let attributes =
+            Attributes { path: name.as_ptr() as u64, program: self.0.as_raw_fd() as u32, flags: 0 };
         call_bpf(OBJ_PIN, attributes).with_context(|| format!("cannot pin {}", path.display()))?;
         Ok(())
     }

@@ -56,7 +56,8 @@ pub fn table(unit: &str, measured: &Value) -> Result<String> {
     for candidate in figures.keys() {
         let cells = measures.iter().map(|measure| {
             if candidate == COMMON {
-                return Spread::of(series(candidate, measure)).map_or_else(|| "–".into(), |cost| grouped(cost.median));
+                return Spread::of(series(candidate, measure))
+                    .map_or_else(|| "–".into(), |cost| grouped(cost.median));
             }
             let costs = net(candidate, measure);
             let ratios = costs.iter().zip(net(REFERENCE, measure)).map(|(cost, reference)| cost / reference);
