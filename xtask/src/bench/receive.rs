@@ -13,14 +13,18 @@ use super::scene::{Candidate, Scene};
 /// How much of everything is sent.
 #[derive(Clone, Copy)]
 pub struct Load {
-    packets: u32,
-    mebibytes: u32,
+    /// Packets at a time.
+    burst: u32,
+    /// Blocks of a TCP stream.
+    blocks: u32,
+    /// Whether others on this machine are kept off the CPU.
+    realtime: bool,
 }
 
 /// Under emulation, where nothing disturbs the count.
-pub const COUNTED: Load = Load { packets: 20_000, mebibytes: 8 };
+pub const COUNTED: Load = Load { burst: 2_000, blocks: 5, realtime: false };
 /// Where time is taken.
-pub const TIMED: Load = Load { packets: 200_000, mebibytes: 128 };
+pub const TIMED: Load = Load { burst: 20_000, blocks: 40, realtime: true };
 
 /// Lengths of frames inside the session, in bytes.
 const LENGTHS: [usize; 3] = [64, 512, 1400];
@@ -28,7 +32,7 @@ const LENGTHS: [usize; 3] = [64, 512, 1400];
 /// Measures every candidate once a round. The figures are nanoseconds, by candidate and measure.
 pub fn run(loader: &Path, load: Load, rounds: usize) -> Result<Value> {
     interrupt::catch()?;
-    let scene = Scene::build(loader)?;
+    let scene = Scene::build(loader, load.realtime)?;
     let mut figures = Map::new();
     for round in 1..=rounds {
         for &candidate in scene.candidates() {
@@ -53,10 +57,10 @@ fn measure(scene: &Scene, candidate: Candidate, load: Load) -> Result<Vec<(Strin
     let mut measured = Vec::new();
     for length in LENGTHS {
         let name = format!("packet of {length} bytes");
-        measured.push((name.clone(), scene.packets(length, load.packets).context(name)?));
+        measured.push((name.clone(), scene.packets(length, load.burst).context(name)?));
     }
     if candidate != Candidate::None {
-        measured.push(("MiB of TCP".to_owned(), scene.tcp(load.mebibytes).context("TCP")?));
+        measured.push(("MiB of TCP".to_owned(), scene.tcp(load.blocks).context("TCP")?));
     }
     Ok(measured)
 }
