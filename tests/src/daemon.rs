@@ -24,6 +24,8 @@ pub struct Daemon {
     config: PathBuf,
 }
 
+/// A line of the log's: not merely a part of "already".
+const READY: &str = "] ready";
 /// The time from start to "ready": on an emulated machine the verifier takes most of it.
 const START: Duration = Duration::from_secs(60);
 const RELOAD: Duration = Duration::from_secs(5);
@@ -92,7 +94,7 @@ impl Daemon {
 
     /// Waits until traffic can flow.
     pub fn await_ready(&mut self) -> Result<()> {
-        self.process.await_sign("ready", START)
+        self.process.await_sign(READY, START)
     }
 
     /// Its process.

@@ -18,7 +18,7 @@ use nix::sys::signal::Signal;
 
 use crate::bench::{Bench, end, is_fast, session, status, trial};
 use crate::kinds::Set;
-use crate::operator;
+use crate::operator::{self, Line};
 use crate::talk::{Pings, Talk};
 
 pub fn trials() -> Vec<Trial> {
@@ -36,8 +36,8 @@ const RELOAD: Duration = Duration::from_secs(20);
 /// From start over SIGHUP to SIGTERM, beside what others have.
 fn as_the_file_says(bench: &Bench) -> Result<()> {
     let (lab, gateway) = (&bench.lab, &bench.lab.tun01);
-    operator::add_tunnel(lab, 0)?;
-    operator::Line::new(0).add(lab, "cookie 01020304 peer_cookie 01020304")?;
+    operator::add_tunnel(lab, 900)?;
+    Line { number: 0, offset: 900 }.add(lab, "cookie 01020304 peer_cookie 01020304")?;
     let before = Snapshot::of(gateway)?;
     let (tunnels, sessions) = (operator::listed(gateway, "tunnel")?, operator::listed(gateway, "session")?);
     let shows = |set: &Set| set.is_what_ip_shows_beside(gateway, [&tunnels, &sessions]);
@@ -105,9 +105,10 @@ fn killed(bench: &Bench) -> Result<()> {
     until_answered(Pair::v4(lab, Side::One)?, SOON).context("after the restart")?;
     let there = (bpf::index(gateway, "l2x0")?, operator::listed(gateway, "session")?);
     ensure!(there == made, "{there:?} is there, and not {made:?}");
-    talk.stop()?;
+    let talked = talk.stop();
     let answers = pings.stop()?;
     ensure!(answers.doubled.is_empty() && answers.lost.len() < 5, "across the restart: {answers:?}");
+    talked.context("across the restart")?;
 
     kill(daemon)?;
     let other = Set::few();

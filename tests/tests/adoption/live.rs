@@ -7,12 +7,12 @@ use futures_util::StreamExt as _;
 use l2xdp::l2tp::{KernelSession, L2tp};
 use l2xdp_common::pseudowire::Seq;
 use libtest_mimic::Trial;
-use netlink_packet_l2tp::{L2tpAttribute, L2tpCmd, L2tpPwType};
+use netlink_packet_l2tp::L2tpAttribute;
 use tokio::time::timeout;
 
 use crate::bench::{Bench, trial};
 use crate::kinds::Set;
-use crate::operator::{ask_kernel, batch, with_l2tp};
+use crate::operator::{add_odd_session, batch, with_l2tp};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -98,11 +98,8 @@ fn odd_cookies(bench: &Bench) -> Result<()> {
         L2tpAttribute::ConnId(1),
         L2tpAttribute::SessionId(id),
         L2tpAttribute::PeerSessionId(1),
-        L2tpAttribute::PwType(L2tpPwType::Eth),
-        L2tpAttribute::Cookie(vec![1, 2, 3]),
-        L2tpAttribute::PeerCookie(vec![7; 7]),
     ];
-    ask_kernel(gateway, L2tpCmd::SessionCreate, attributes)?;
+    add_odd_session(gateway, attributes, [&[1, 2, 3], &[7; 7]])?;
     let mut state = with_l2tp(gateway, async |l2tp| l2tp.state().await)?;
     let odd = state.sessions.remove(&(1, id)).context("the odd session is not listed")?;
     ensure!(odd.cookie == [1, 2, 3] && odd.peer_cookie == [7; 7], "{odd:?}");

@@ -14,10 +14,10 @@ use l2xdp_tests::topology::Lab;
 use l2xdp_tests::wire::{Side, Underlay};
 use l2xdp_tests::workdir::WorkDir;
 use netlink_packet_core::{
-    DecodeError, Emitable, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, ParseableParametrized,
+    DecodeError, DefaultNla, Emitable, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, ParseableParametrized,
 };
 use netlink_packet_generic::{GenlFamily, GenlHeader, GenlMessage};
-use netlink_packet_l2tp::{L2tpAttribute, L2tpCmd, L2tpMessage};
+use netlink_packet_l2tp::{L2tpAttribute, L2tpCmd, L2tpMessage, L2tpPwType};
 use serde_json::Value;
 
 const REMOVAL: Duration = Duration::from_secs(5);
@@ -173,10 +173,28 @@ pub fn with_l2tp<T: Send>(
     in_runtime(gateway, async || action(L2tp::open().await?.context("this kernel has no L2TP")?).await)
 }
 
-/// Has the kernel do something with any attributes at all.
+/// A session of Ethernet with cookies of any length, which neither `ip l2tp` nor l2xdp would make.
+pub fn add_odd_session(
+    gateway: &Namespace,
+    mut attributes: Vec<L2tpAttribute>,
+    cookies: [&[u8]; 2],
+) -> Result<()> {
+    const COOKIE: u16 = 15;
+    const PEER_COOKIE: u16 = 16;
+    attributes.push(L2tpAttribute::PwType(L2tpPwType::Eth));
+    let cookies = [COOKIE, PEER_COOKIE].into_iter().zip(cookies);
+    let cookies = cookies.map(|(kind, cookie)| DefaultNla::new(kind, cookie.to_vec())).collect();
+    send(gateway, Request { cmd: L2tpCmd::SessionCreate, attributes, cookies })
+}
+
+/// Has the kernel do something with these attributes.
 pub fn ask_kernel(gateway: &Namespace, cmd: L2tpCmd, attributes: Vec<L2tpAttribute>) -> Result<()> {
+    send(gateway, Request { cmd, attributes, cookies: Vec::new() })
+}
+
+fn send(gateway: &Namespace, request: Request) -> Result<()> {
     in_runtime(gateway, async || {
-        let mut request = NetlinkMessage::from(GenlMessage::from_payload(Unchecked(cmd, attributes)));
+        let mut request = NetlinkMessage::from(GenlMessage::from_payload(request));
         request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
         let mut handle = netlink::open_genetlink()?;
         let mut answers = handle.request(request).await?;
@@ -190,17 +208,21 @@ pub fn ask_kernel(gateway: &Namespace, cmd: L2tpCmd, attributes: Vec<L2tpAttribu
     })
 }
 
-/// A message of the family without the limits that the crate sets.
+/// A message of the family. The crate's own would refuse some cookies that the kernel takes.
 #[derive(Clone, Debug)]
-struct Unchecked(L2tpCmd, Vec<L2tpAttribute>);
+struct Request {
+    cmd: L2tpCmd,
+    attributes: Vec<L2tpAttribute>,
+    cookies: Vec<DefaultNla>,
+}
 
-impl GenlFamily for Unchecked {
+impl GenlFamily for Request {
     fn family_name() -> &'static str {
         L2tpMessage::family_name()
     }
 
     fn command(&self) -> u8 {
-        self.0.into()
+        self.cmd.into()
     }
 
     fn version(&self) -> u8 {
@@ -208,19 +230,21 @@ impl GenlFamily for Unchecked {
     }
 }
 
-impl Emitable for Unchecked {
+impl Emitable for Request {
     fn buffer_len(&self) -> usize {
-        self.1.as_slice().buffer_len()
+        self.attributes.as_slice().buffer_len() + self.cookies.as_slice().buffer_len()
     }
 
     fn emit(&self, buffer: &mut [u8]) {
-        self.1.as_slice().emit(buffer);
+        let (attributes, cookies) = buffer.split_at_mut(self.attributes.as_slice().buffer_len());
+        self.attributes.as_slice().emit(attributes);
+        self.cookies.as_slice().emit(cookies);
     }
 }
 
-impl ParseableParametrized<[u8], GenlHeader> for Unchecked {
+impl ParseableParametrized<[u8], GenlHeader> for Request {
     fn parse_with_param(_: &[u8], header: GenlHeader) -> Result<Self, DecodeError> {
-        Ok(Self(header.cmd.into(), Vec::new()))
+        Ok(Self { cmd: header.cmd.into(), attributes: Vec::new(), cookies: Vec::new() })
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::accelerate::is_carried_fast;
 use crate::bench::{Bench, end, is_kept, session, trial};
-use crate::operator::{self, Line, ask_kernel};
+use crate::operator::{self, Line, add_odd_session, ask_kernel};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -89,18 +89,14 @@ fn add_all(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// With cookies that neither l2xdp nor `ip l2tp` would give it.
 fn add_odd(lab: &Lab, side: Side) -> Result<()> {
     let attributes = vec![
         L2tpAttribute::ConnId(side.tunnel_id()),
         L2tpAttribute::SessionId(ODD.id(side)),
         L2tpAttribute::PeerSessionId(ODD.id(side.other())),
-        L2tpAttribute::PwType(L2tpPwType::Eth),
-        L2tpAttribute::Cookie(vec![1, 2, 3]),
-        L2tpAttribute::PeerCookie(vec![1, 2, 3]),
         L2tpAttribute::if_name(ODD.device())?,
     ];
-    ask_kernel(lab.gateway(side), L2tpCmd::SessionCreate, attributes)?;
+    add_odd_session(lab.gateway(side), attributes, [&[1, 2, 3], &[1, 2, 3]])?;
     ODD.raise(lab, side)
 }
 
