@@ -161,6 +161,9 @@ fn message4<F: Frame>(frame: &F, rx: &RxSession) -> Result<Message, Reason> {
     let ip_end = offset_of!(Outer4, ip) + usize::from(outer.base.ip.total_len.get());
     check_ends(end, ip_end, frame.len(), rx)?;
     check_tail(&outer.tail, rx)?;
+    if !outer.base.ip.is_intact() {
+        return Err(Reason::Checksum);
+    }
     Ok(Message { end, has_checksum: outer.base.udp.checksum != Be16::default() })
 }
 

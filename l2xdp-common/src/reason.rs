@@ -68,7 +68,7 @@ reasons! {
     Peer = "peer" => Pass,
     /// The message has a sequence number, or may not come without.
     Sequenced = "sequenced" => Pass,
-    /// The outer UDP checksum is wrong, or missing where there must be one.
+    /// The outer IPv4 or UDP checksum is wrong, or the latter missing where there must be one.
     Checksum = "checksum" => Pass,
     /// A received super-packet, which can't be decapsulated as if it were one frame.
     Gso = "gso" => Split,

@@ -19,7 +19,7 @@ use anyhow::{Result, bail};
 use kernel::Kernel;
 use log::warn;
 pub use set_up::needed_devices;
-use set_up::{load, remove_leftovers};
+use set_up::{check_ports, load, remove_leftovers};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem::take;
 use std::net::IpAddr;
@@ -78,6 +78,8 @@ pub struct Gateway {
     pub(crate) slow_path: SlowPath,
     /// Tunnels, sessions and devices made by us.
     pub(crate) made: Made,
+    /// Those of them that were there at the start, left behind by another run.
+    found: Made,
     pub(crate) slots: Slots,
     /// Programs attached by us. `None`: the device can't.
     pub(crate) hooks: BTreeMap<Hook, Option<Attached>>,
@@ -132,6 +134,7 @@ impl Gateway {
             datapath: loaded.0,
             slow_path: loaded.1,
             made: Made::default(),
+            found: Made::default(),
             hooks: BTreeMap::new(),
             clsact: BTreeSet::new(),
             promiscuous: BTreeMap::new(),
@@ -145,6 +148,10 @@ impl Gateway {
         match gateway.set_up(config).await {
             Ok(()) => Ok(gateway),
             Err(error) => {
+                // What a run before this one has left goes on as it did.
+                let found = take(&mut gateway.found);
+                gateway.made.sessions.retain(|key, _| !found.sessions.contains_key(key));
+                gateway.made.tunnels.retain(|id| !found.tunnels.contains(id));
                 gateway.stop().await;
                 Err(error)
             }
@@ -172,18 +179,30 @@ impl Gateway {
 
     /// Makes the tunnels, sessions and devices of a configuration, and removes what it lacks.
     async fn adapt(&mut self, config: Config) -> Result<()> {
-        let standalone = standalone(&config);
-        self.slow_path.bind(&standalone)?;
-        let result = self.reconcile(&config).await;
-        match result {
-            Ok(()) => self.config = config,
-            Err(_) => self.slow_path.bind(&self::standalone(&self.config))?,
+        let bound = self.slow_path.bind(&standalone(&config));
+        if bound.is_err() && self.made.tunnels.is_empty() {
+            return bound;
         }
-        result
+        let mut result = self.reconcile(&config).await;
+        if result.is_ok() && bound.is_err() {
+            // The port may have been that of a kernel tunnel of ours, which is gone now.
+            result = self.slow_path.bind(&standalone(&config));
+        }
+        if let Err(error) = result {
+            let old = self.config.clone();
+            self.slow_path.bind(&standalone(&old))?;
+            if let Err(error) = self.reconcile(&old).await {
+                warn!("can't go back to the configuration as it was: {error:#}");
+            }
+            return Err(error);
+        }
+        self.config = config;
+        Ok(())
     }
 
     async fn reconcile(&mut self, config: &Config) -> Result<()> {
         self.observe(config).await?;
+        check_ports(config, &self.observed)?;
         let desired = reconcile::desired(config, &self.observed);
         // Every turn sees to the pairs that kernel sessions' frames come by.
         let desired = Desired { deliveries: self.made.deliveries.clone(), ..desired };

@@ -323,13 +323,16 @@ fn removals(desired: &Desired, made: &Made, observed: &Observed, steps: &mut Vec
     }
     let l2tp = &observed.l2tp;
     // What others have put into a tunnel of ours goes with it, so it stays.
-    let shared = |id: u32| l2tp.sessions.keys().any(|key| key.0 == id && !made.sessions.contains_key(key));
+    let ours = |key, there| made.sessions.contains_key(key) && is_still_ours(there, observed);
+    let shared = |id: u32| l2tp.sessions.iter().any(|(key, there)| key.0 == id && !ours(key, there));
     let tunnel_goes = |id: &u32| {
         let unwanted = desired.tunnels.get(id).is_none_or(|wanted| l2tp.tunnels.get(id) != Some(wanted));
         made.tunnels.contains(id) && unwanted && !shared(*id)
     };
     for (key, settings) in made.sessions.iter().rev() {
-        let Some(there) = l2tp.sessions.get(key) else { continue };
+        let Some(there) = l2tp.sessions.get(key).filter(|there| is_still_ours(there, observed)) else {
+            continue;
+        };
         let same = desired.sessions.get(key).is_some_and(|(wanted, _)| wanted.is_same_session(there));
         if !same || tunnel_goes(&key.0) {
             steps.push(Step::DeleteSession(there.clone(), settings.clone()));
@@ -337,6 +340,12 @@ fn removals(desired: &Desired, made: &Made, observed: &Observed, steps: &mut Vec
     }
     let gone = made.tunnels.iter().rev().filter(|id| tunnel_goes(id));
     steps.extend(gone.filter_map(|id| l2tp.tunnels.get(id)).cloned().map(Step::DeleteTunnel));
+}
+
+/// Somebody may have removed a session of ours and made another of the same ids, whose device is not marked.
+fn is_still_ours(there: &KernelSession, observed: &Observed) -> bool {
+    let device = there.ifname.as_ref().and_then(|name| observed.link(name));
+    device.is_none_or(|link| devices::session_of(link) == Some(there.session_id))
 }
 
 fn tunnels_to_come(

@@ -290,6 +290,15 @@ fn a_tunnel_of_ours_stays_for_the_sessions_of_others() {
 }
 
 #[test]
+fn a_session_that_others_have_made_anew_is_theirs() {
+    let mut memory = Memory::with_bridges();
+    memory.follow(&configs()[0]).unwrap();
+    memory.observed.links.values_mut().for_each(|link| link.alias = None);
+    memory.reach(&Desired::default()).unwrap();
+    assert_eq!(memory.observed.l2tp.sessions.keys().collect::<Vec<_>>(), [&(1, 1)]);
+}
+
+#[test]
 fn a_taken_name_is_refused() {
     for config in configs() {
         let mut memory = Memory::with_bridges();

@@ -1,6 +1,7 @@
 //! IPv4 (RFC 791) without options, and the fixed IPv6 header (RFC 8200).
 
 use super::{Be16, Be32};
+use crate::checksum;
 use bytemuck::{Pod, Zeroable};
 
 /// IP protocol numbers.
@@ -57,6 +58,13 @@ impl Ipv4 {
     #[inline(always)]
     pub fn header_len(&self) -> usize {
         usize::from(self.version_ihl & 0x0f) * 4
+    }
+
+    /// The header's checksum is right, in a header without options (RFC 791 §3.1).
+    #[inline(always)]
+    pub fn is_intact(&self) -> bool {
+        let words: [Be32; Self::LEN / 4] = bytemuck::must_cast(*self);
+        checksum::fold_wide(words.iter().map(|word| u64::from(word.raw())).sum()) == 0xffff
     }
 
     /// First, middle or last fragment of a datagram.
@@ -140,6 +148,29 @@ mod tests {
         let fragment = |field: u16| Ipv4 { fragment: Be16::new(field), ..V4 }.is_fragment();
         assert!(!fragment(0) && !fragment(0x4000) && !fragment(0x8000));
         assert!(fragment(0x2000) && fragment(0x2001) && fragment(0x0001) && fragment(0x1000));
+    }
+
+    #[test]
+    fn a_header_with_a_bit_changed_is_not_intact() {
+        // From RFC 1071's arithmetic by hand: 4500 + 0073 + 4000 + 4011 + b861 + c0a8 + 0001 + c0a8 + 00c7 = 2fffd.
+        let right = Ipv4 {
+            version_ihl: Ipv4::VERSION_IHL,
+            tos: 0,
+            total_len: Be16::new(0x73),
+            id: Be16::new(0),
+            fragment: Ipv4::DF,
+            ttl: 64,
+            protocol: protocol::UDP,
+            checksum: Be16::new(0xb861),
+            src: Be32([192, 168, 0, 1]),
+            dst: Be32([192, 168, 0, 199]),
+        };
+        assert!(right.is_intact());
+        for bit in 0..Ipv4::LEN * 8 {
+            let mut bytes: [u8; Ipv4::LEN] = bytemuck::cast(right);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(!bytemuck::cast::<_, Ipv4>(bytes).is_intact(), "bit {bit}");
+        }
     }
 
     #[test]

@@ -59,9 +59,8 @@ fn is_ignored(shape: &Shape, byte: usize, bit: u8) -> bool {
     match (byte, shape.ipv6) {
         // MACs: the device has looked at them, or takes all.
         (0..12, _) => true,
-        // TOS, identification, "don't fragment" and the reserved bit, TTL, header checksum.
-        (15 | 18 | 19 | 22 | 24 | 25, false) => true,
-        (20, false) => bit & 0xc0 != 0,
+        // All that IPv4's header checksum is over, and itself.
+        (14..34, false) => false,
         // Traffic class, flow label, hop limit.
         (14, true) => bit & 0x0f != 0,
         (15..=17 | 21, true) => true,

@@ -2,11 +2,9 @@
 //!
 //! Each is global to the verifier, which checks it once by itself instead of once for each state that its callers come
 //! in: within encapsulation, Linux 6.1 would take more than a million instructions for any of them. They answer with
-//! numbers, because that is all the verifier lets a global function return. All that they are called with is
-//! [hidden](hide): the compiler would not hand over what one of them has no use for, and leave something in its place that
-//! the verifier takes for no number.
+//! numbers, because that is all the verifier lets a global function return.
 
-use super::{TcFrame, XdpFrame, hide, sum};
+use super::{TcFrame, XdpFrame, sum};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{bpf_skb_load_bytes, bpf_xdp_load_bytes};
 use l2xdp_common::{Reason, encap, mss, udp_checksum};
@@ -18,32 +16,33 @@ macro_rules! outlined {
         #[inline(never)]
         pub extern "C" fn $name(ctx: *mut $ctx, $($argument: u32),+) -> u64 {
             let $frame = &mut $ty::of(ctx);
-            $(let $argument = hide($argument as usize);)+
             $body.is_err().into()
         }
     )+ };
 }
 
 outlined! {
-    lower_mss_xdp(frame: XdpFrame of xdp_md, tcp, limit) => mss::lower(frame, tcp, limit as u16);
-    lower_mss_skb(frame: TcFrame of __sk_buff, tcp, limit) => mss::lower(frame, tcp, limit as u16);
-    write_checksum_xdp(frame: XdpFrame of xdp_md, len, ipv6) => udp_checksum::write(frame, len, ipv6 != 0);
-    write_checksum_skb(frame: TcFrame of __sk_buff, len, ipv6) => udp_checksum::write(frame, len, ipv6 != 0);
-    check_finished_skb(frame: TcFrame of __sk_buff, flags) => encap::check_finished(frame, flags as u32);
+    lower_mss_xdp(frame: XdpFrame of xdp_md, tcp, limit) => mss::lower(frame, tcp as usize, limit as u16);
+    lower_mss_skb(frame: TcFrame of __sk_buff, tcp, limit) => mss::lower(frame, tcp as usize, limit as u16);
+    write_checksum_xdp(frame: XdpFrame of xdp_md, len, ipv6) => udp_checksum::write(frame, len as usize, ipv6 != 0);
+    write_checksum_skb(frame: TcFrame of __sk_buff, len, ipv6) => udp_checksum::write(frame, len as usize, ipv6 != 0);
+    check_finished_skb(frame: TcFrame of __sk_buff, flags) => encap::check_finished(frame, flags);
 }
 
-/// What [`verified`] reads.
+/// What [`verified`] reads. It takes no length of the outer headers: where they end matters to TC alone, and LLVM would
+/// pass whatever is in the register for an argument that is not used, which the verifier refuses unless it is a number.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn check_checksum_xdp(ctx: *mut xdp_md, outer_len: u32, flags: u32) -> u64 {
-    verdict(udp_checksum::check(&mut XdpFrame::of(ctx), hide(outer_len as usize), hide(flags as usize) as u32))
+pub extern "C" fn check_checksum_xdp(ctx: *mut xdp_md, flags: u32) -> u64 {
+    let unused = 0;
+    verdict(udp_checksum::check(&mut XdpFrame::of(ctx), unused, flags))
 }
 
 /// What [`verified`] reads.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn check_checksum_skb(skb: *mut __sk_buff, outer_len: u32, flags: u32) -> u64 {
-    verdict(udp_checksum::check(&mut TcFrame::of(skb), hide(outer_len as usize), hide(flags as usize) as u32))
+    verdict(udp_checksum::check(&mut TcFrame::of(skb), outer_len as usize, flags))
 }
 
 /// A checksum is right.

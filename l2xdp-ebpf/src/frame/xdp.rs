@@ -111,8 +111,8 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn check_checksum(&mut self, outer_len: usize, flags: u32) -> Result<(), Reason> {
-        let answer = outline::check_checksum_xdp(self.ctx, outer_len as u32, flags);
+    fn check_checksum(&mut self, _outer_len: usize, flags: u32) -> Result<(), Reason> {
+        let answer = outline::check_checksum_xdp(self.ctx, flags);
         self.linear = Self::linear(self.ctx);
         outline::verified(answer)
     }

@@ -26,8 +26,8 @@ impl Gateway {
         self.slow_path.read(self.datapath.take_slow_path()?)?;
         if let Source::File(_) = self.source {
             self.observe(&config).await?;
-            check_ports(&config, &self.observed)?;
             self.made = Made::left_behind(&self.observed);
+            self.found = self.made.clone();
             self.adapt(config).await?;
         }
         self.turn().await?;
@@ -55,7 +55,7 @@ impl Gateway {
     }
 }
 
-fn check_ports(config: &Config, observed: &Observed) -> Result<()> {
+pub(super) fn check_ports(config: &Config, observed: &Observed) -> Result<()> {
     for session in config.tunnels.iter().flat_map(|tunnel| &tunnel.sessions) {
         let (id, Attach::Port { name, .. }) = (session.session_id, &session.attach) else { continue };
         let port = observed.link(name).ok_or_else(|| anyhow!("session {id}: {}", missing("port", name)))?;

@@ -36,7 +36,7 @@ impl Set {
             let tunnel_id = 1 + set.tunnels.len() as u32;
             let first = tunnel_id * 100;
             let formats = formats().enumerate().map(|(number, format)| (first + number as u32, format));
-            let sessions = formats.filter(|(number, _)| (number + tunnel_id) % of_so_many == 0);
+            let sessions = formats.filter(|(number, _)| (number + tunnel_id).is_multiple_of(of_so_many));
             set.sessions.extend(sessions.map(|(id, format)| session(tunnel_id, id, format)));
             set.tunnels.push(tunnel(tunnel_id, encap));
         }

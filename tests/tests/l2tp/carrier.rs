@@ -95,7 +95,7 @@ impl Carrier {
             Self::Driver => Ok(None),
             Self::Standalone => run("standalone").map(Some),
             Self::Kernel => run("kernel").map(Some),
-            Self::Accelerated => Daemon::accelerate(&lab.tun01, &loader, &[], &files).map(Some),
+            Self::Accelerated => Daemon::accelerate(&lab.tun01, &loader, &["--all"], &files).map(Some),
         }
     }
 }
