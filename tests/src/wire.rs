@@ -169,6 +169,8 @@ pub struct Wire {
     pub mtu: Option<u16>,
     /// Its sequence numbers.
     pub seq: Seq,
+    /// Who has the tunnel: `standalone` is the same on every kernel.
+    pub backend: &'static str,
     /// `--xdp-mode` of the daemons.
     pub xdp_mode: &'static str,
 }
@@ -184,6 +186,7 @@ impl Wire {
             mss: Mss::Auto,
             mtu: None,
             seq: Seq::None,
+            backend: "standalone",
             xdp_mode: "auto",
         }
     }
@@ -207,7 +210,7 @@ impl Wire {
         1500 - self.overhead() - ethernet - ip - tcp
     }
 
-    /// The configuration of one side's daemon. Standalone: it is the same on every kernel.
+    /// The configuration of one side's daemon.
     pub fn config(&self, side: Side) -> String {
         let (here, there) = (side, side.other());
         let mut toml = format!(
@@ -219,7 +222,7 @@ impl Wire {
              remote = \"{}\"\n\
              udp_sport = {}\n\
              udp_dport = {}\n\
-             backend = \"standalone\"\n\
+             backend = \"{}\"\n\
              \n\
              [[tunnel.session]]\n\
              session_id = {}\n\
@@ -230,6 +233,7 @@ impl Wire {
             self.underlay.address(there),
             here.port(),
             there.port(),
+            self.backend,
             here.session_id(),
             there.session_id(),
         );

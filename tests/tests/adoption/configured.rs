@@ -129,8 +129,8 @@ fn kill(mut daemon: Daemon) -> Result<()> {
 /// Bridges at both gateways, and the configuration of a session between them.
 fn bridged(lab: &Lab) -> Result<impl Fn(Side) -> String + use<>> {
     Side::BOTH.into_iter().try_for_each(|side| lab.add_bridge(side))?;
-    let wire = Wire::new(Attach::Netdev);
-    Ok(move |side| format!("backend = \"kernel\"\n{}", wire.config(side)))
+    let wire = Wire { backend: "kernel", ..Wire::new(Attach::Netdev) };
+    Ok(move |side| wire.config(side))
 }
 
 /// Somebody else's tunnel is used where it fits, refused in words where it does not, and never touched.

@@ -94,11 +94,8 @@ fn odd_cookies(bench: &Bench) -> Result<()> {
     let (gateway, set) = (&bench.lab.tun01, Set::few());
     batch(gateway, &bench.lab.work, &set.batch())?;
     let id = 7777;
-    let attributes = vec![
-        L2tpAttribute::ConnId(1),
-        L2tpAttribute::SessionId(id),
-        L2tpAttribute::PeerSessionId(1),
-    ];
+    let attributes =
+        vec![L2tpAttribute::ConnId(1), L2tpAttribute::SessionId(id), L2tpAttribute::PeerSessionId(1)];
     add_odd_session(gateway, attributes, [&[1, 2, 3], &[7; 7]])?;
     let mut state = with_l2tp(gateway, async |l2tp| l2tp.state().await)?;
     let odd = state.sessions.remove(&(1, id)).context("the odd session is not listed")?;

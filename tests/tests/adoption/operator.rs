@@ -14,7 +14,8 @@ use l2xdp_tests::topology::Lab;
 use l2xdp_tests::wire::{Side, Underlay};
 use l2xdp_tests::workdir::WorkDir;
 use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, ParseableParametrized,
+    DecodeError, DefaultNla, Emitable, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+    ParseableParametrized,
 };
 use netlink_packet_generic::{GenlFamily, GenlHeader, GenlMessage};
 use netlink_packet_l2tp::{L2tpAttribute, L2tpCmd, L2tpMessage, L2tpPwType};
