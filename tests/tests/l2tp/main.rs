@@ -12,6 +12,7 @@ mod session;
 
 use std::process::ExitCode;
 
+use carrier::Carrier;
 use l2xdp_tests::{interrupt, needs};
 use libtest_mimic::{Arguments, Trial};
 
@@ -19,8 +20,11 @@ fn main() -> ExitCode {
     let mut args = Arguments::from_args();
     // Two gateways at a time, whose answers are waited for.
     args.test_threads = args.test_threads.or(Some(1));
-    let mut trials: Vec<Trial> =
-        [send::trials, receive::trials, interop::trials].iter().flat_map(|trials| trials()).collect();
+    let mut trials: Vec<Trial> = Carrier::CANDIDATES
+        .into_iter()
+        .flat_map(|carrier| [send::trials(carrier), receive::trials(carrier), interop::trials(carrier)])
+        .flatten()
+        .collect();
     if let Some(reason) = obstacle() {
         trials = trials.into_iter().map(|trial| skipped(trial, &args, &reason)).collect();
     }

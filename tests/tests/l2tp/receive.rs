@@ -14,15 +14,12 @@ use crate::carrier::{Carrier, Counters};
 use crate::cases::{self, Case, Seen};
 use crate::session::{Session, Tunnel};
 
-pub fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for carrier in Carrier::CANDIDATES {
-        for tunnel in Tunnel::ALL {
-            let name = format!("receive/{}/{tunnel}", carrier.name());
-            trials.push(bench::trial(name, carrier, move |bench| same_deliveries(bench, tunnel)));
-        }
-    }
-    trials
+pub fn trials(carrier: Carrier) -> Vec<Trial> {
+    let trial = |tunnel| {
+        let name = format!("{}/receive/{tunnel}", carrier.name());
+        bench::trial(name, carrier, move |bench| same_deliveries(bench, tunnel))
+    };
+    Tunnel::ALL.map(trial).into()
 }
 
 /// What came of the packets for one session.
