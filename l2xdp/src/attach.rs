@@ -111,13 +111,15 @@ fn attach_tc(
     }
     let added = add_clsact(&link.name).with_context(context)?;
     // Filters, unlike links, outlive a process that was killed.
-    match tc::qdisc_detach_program(&link.name, attach_type, name.as_str()) {
-        Err(error) if !not_found(&error) => return Err(error).with_context(context),
-        _ => {}
-    }
+    let left_behind = match tc::qdisc_detach_program(&link.name, attach_type, name.as_str()) {
+        Ok(()) => true,
+        Err(error) if not_found(&error) => false,
+        Err(error) => return Err(error).with_context(context),
+    };
     let filter = TcAttachOptions::Netlink(NlOptions::default());
     let id = program.attach_with_options(&link.name, attach_type, filter).with_context(context)?;
-    Ok(Attached::Clsact { link: program.take_link(id)?, added })
+    // What held a filter of ours was, as far as one can tell, added for it.
+    Ok(Attached::Clsact { link: program.take_link(id)?, added: added || left_behind })
 }
 
 /// Adds the qdisc; `false`: it was there.
