@@ -6,6 +6,7 @@ use crate::{netlink, sys};
 use anyhow::{Context, Result, bail};
 use netlink_packet_route::link::LinkAttribute;
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourExtFlags, NeighbourState};
+use netlink_packet_route::route::RouteProtocol;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth};
 use std::net::IpAddr;
 use std::{fs, io};
@@ -276,11 +277,18 @@ pub async fn manage_neighbour(handle: &Handle, ifindex: u32, address: IpAddr) ->
         .with_context(|| format!("neighbour {address} on {}", sys::interface_name(ifindex)))
 }
 
-/// Forgets a next hop.
+/// Gives a next hop back: from now on it ages like any other. To delete it would lose the kernel's packets that wait for
+/// its address at that moment.
 ///
 /// # Errors
 /// The kernel's.
-pub async fn forget_neighbour(handle: &Handle, ifindex: u32, address: IpAddr) -> Result<()> {
+pub async fn release_neighbour(handle: &Handle, ifindex: u32, address: IpAddr) -> Result<()> {
+    let mut request = handle.neighbours().add(ifindex, address).state(NeighbourState::Stale).replace();
+    request.message_mut().attributes.push(NeighbourAttribute::Protocol(RouteProtocol::Kernel));
+    if request.execute().await.is_ok() {
+        return Ok(());
+    }
+    // Its address was never known.
     let mut request = handle.neighbours().add(ifindex, address);
     let message = request.message_mut().clone();
     netlink::words(handle.neighbours().del(message).execute().await)

@@ -329,7 +329,7 @@ impl Gateway {
             warn!("{error:#}");
         }
         for (ifindex, address) in take(&mut self.next_hops) {
-            let _ = devices::forget_neighbour(&self.observer.netlink, ifindex, address).await;
+            let _ = devices::release_neighbour(&self.observer.netlink, ifindex, address).await;
         }
     }
 

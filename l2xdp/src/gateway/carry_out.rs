@@ -76,7 +76,7 @@ impl Gateway {
         for (ifindex, address) in old {
             self.next_hops.remove(&(ifindex, address));
             // It may have gone with its device.
-            let _ = devices::forget_neighbour(&self.observer.netlink, ifindex, address).await;
+            let _ = devices::release_neighbour(&self.observer.netlink, ifindex, address).await;
         }
         Ok(())
     }

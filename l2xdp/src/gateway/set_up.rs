@@ -89,7 +89,7 @@ pub(super) async fn remove_leftovers(netlink: &Handle) -> Result<()> {
     }
     for (&(ifindex, address), _) in observe::neighbours(netlink).await?.iter().filter(|(_, known)| known.ours)
     {
-        devices::forget_neighbour(netlink, ifindex, address).await?;
+        devices::release_neighbour(netlink, ifindex, address).await?;
     }
     Ok(())
 }

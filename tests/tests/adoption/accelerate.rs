@@ -110,14 +110,18 @@ fn modify(lab: &Lab, line: Line, seq: Seq) -> Result<()> {
     Ok(())
 }
 
-/// A session's device is renamed, put into a bridge and taken out of it, goes down and up, and has another MTU.
+/// A session's device is renamed, put into a bridge and taken out of it, goes down and up, and has another MTU. One was
+/// renamed before.
 fn devices_change(bench: &Bench) -> Result<()> {
     let (lab, gateway) = (&bench.lab, &bench.lab.tun01);
-    let line = Line::new(0);
+    let [line, before] = [0, 1].map(Line::new);
     operator::add_tunnel(lab, 0)?;
     line.add(lab, "")?;
+    before.add(lab, "")?;
+    gateway.run_all(["ip link set p1 down", "ip link set p1 name before", "ip link set before up"])?;
     let daemon = bench.accelerate(Side::One, &[])?;
     is_carried_fast(lab, line)?;
+    is_carried_fast(lab, before).context("renamed before")?;
 
     gateway.run_all(["ip link set p0 down", "ip link set p0 name else", "ip link set else up"])?;
     is_carried_fast(lab, line).context("renamed")?;

@@ -59,6 +59,9 @@ fn undone(bench: &Bench, wire: &Wire) -> Result<()> {
         let status = daemon.process().await_end(SOON)?;
         ensure!(status.success(), "{signal} ended it with {status}: {}", daemon.log());
         before.is_still_that_of(&lab.tun01).with_context(|| format!("after {signal}"))?;
+        // To forget it would lose what the kernel is just sending there.
+        let next_hop = lab.tun01.run("ip -6 neigh show 2001:db8:1::1 dev eth0")?;
+        ensure!(next_hop.contains("lladdr"), "the next hop was forgotten: {next_hop}");
     }
     Ok(())
 }

@@ -97,10 +97,8 @@ impl Guest {
             _ => "the guest died".to_owned(),
         };
         let console = fs::read(self.console()).unwrap_or_default();
-        let console = String::from_utf8_lossy(&console);
-        let lines: Vec<_> = console.lines().collect();
-        let last = &lines[lines.len().saturating_sub(20)..];
-        format!("{what}; its console ({}) ends:\n{}", self.console().display(), last.join("\n"))
+        let console = telling(&String::from_utf8_lossy(&console));
+        format!("{what}; its console ({}) says:\n{console}", self.console().display())
     }
 
     fn preamble(&self) -> Result<String> {
@@ -143,6 +141,38 @@ impl Running<'_> {
     }
 }
 
+/// Where a kernel's trouble begins, and how its console ends.
+fn telling(console: &str) -> String {
+    const TROUBLE: [&str; 4] = ["BUG:", "Oops", "panic", "stall"];
+    const FROM_TROUBLE: usize = 60;
+    const LAST: usize = 20;
+    let lines: Vec<_> = console.lines().collect();
+    let last = lines.len().saturating_sub(LAST);
+    let first = lines.iter().position(|line| TROUBLE.iter().any(|word| line.contains(word)));
+    let first = first.unwrap_or(last).min(last);
+    let until = (first + FROM_TROUBLE).min(last);
+    let gap: &[&str] = if until < last { &["…"] } else { &[] };
+    [&lines[first..until], gap, &lines[last..]].concat().join("\n")
+}
+
 fn path_quoted(path: &Path) -> String {
     quote(&path.to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_console_is_told_from_where_the_trouble_begins() {
+        let lines = |range: std::ops::Range<u32>| range.map(|line| line.to_string()).collect::<Vec<_>>();
+        let console =
+            [lines(0..100), vec!["watchdog: BUG: soft lockup".to_owned()], lines(100..300)].concat();
+        let told = telling(&console.join("\n"));
+        assert!(told.starts_with("watchdog: BUG: soft lockup\n100\n"), "{told}");
+        assert!(told.contains("\n158\n…\n280\n") && told.ends_with("\n299"), "{told}");
+        assert_eq!(telling(&lines(0..30).join("\n")), lines(10..30).join("\n"));
+        assert_eq!(telling("panic\n1"), "panic\n1");
+        assert_eq!(telling(""), "");
+    }
 }

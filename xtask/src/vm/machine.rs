@@ -37,7 +37,7 @@ const EMULATED_CPU: &str = "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt";
 
 /// Quick boot, full speed, and the end of QEMU where a guest would hang or reboot.
 const KERNEL_PARAMETERS: &str = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check \
-    random.trust_cpu=on apparmor=0 audit=0";
+    random.trust_cpu=on apparmor=0 audit=0 softlockup_panic=1 watchdog_thresh=20";
 
 /// QEMU under a time limit, with the host's files and the folder `out` shared, and the console logged to `console`.
 /// Its standard output is the guest's virtio port.
