@@ -62,8 +62,9 @@ impl Source {
     }
 }
 
-/// How long packets may be under way between two of our programs: in the queues of a veth and of its softirq.
-const UNDER_WAY: Duration = Duration::from_millis(20);
+/// How long packets may be under way between two of our programs: in the queues of a veth, and waiting for its softirq on a
+/// CPU that has much else to do.
+const UNDER_WAY: Duration = Duration::from_millis(100);
 
 /// All that a run of l2xdp has set up.
 pub struct Gateway {

@@ -41,20 +41,15 @@ pub fn take_down() {
 
 fn ready(bench: &mut Option<Bench>, candidate: Carrier) -> Result<()> {
     interrupt::check()?;
-    let oracle = match bench.take() {
+    match bench.take() {
         Some(ready) if ready.candidate.running.carrier() == candidate => {
             *bench = Some(ready);
             return Ok(());
         }
-        Some(Bench { oracle, candidate }) => {
-            candidate.take_down()?;
-            oracle
-        }
-        None => {
-            topology::remove_leftovers(PREFIX)?;
-            Arm::build(Carrier::Driver)?
-        }
-    };
-    *bench = Some(Bench { oracle, candidate: Arm::build(candidate)? });
+        // The oracle is built anew as well: its sessions know the numbers of the messages they got.
+        Some(Bench { candidate, .. }) => candidate.take_down()?,
+        None => topology::remove_leftovers(PREFIX)?,
+    }
+    *bench = Some(Bench { oracle: Arm::build(Carrier::Driver)?, candidate: Arm::build(candidate)? });
     Ok(())
 }
