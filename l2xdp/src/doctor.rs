@@ -131,7 +131,10 @@ fn way(attached: &Attached) -> &'static str {
     match attached {
         Attached::Xdp(_) => "by a link",
         Attached::Tcx(_) => "by a TCX link",
-        Attached::Clsact { .. } => "by a filter of clsact (no TCX before Linux 6.6)",
+        Attached::Clsact { .. } => {
+            "by a filter of clsact (no TCX before Linux 6.6); tc qdisc add dev DEV clsact beforehand saves packets at \
+             start and end"
+        }
     }
 }
 

@@ -70,20 +70,25 @@ pub fn index(namespace: &Namespace, device: &str) -> Result<u32> {
 
 /// The ids of the programs that TCX runs on a device, both ways; none where the kernel has no TCX.
 pub fn attached_by_tcx(namespace: &Namespace, device: &str) -> Result<Vec<u32>> {
+    namespace.enter(|| {
+        let ifindex = if_nametoindex(device)?;
+        let ways = [TCX_INGRESS, TCX_EGRESS];
+        Ok(ways.into_iter().flat_map(|way| query_tcx(ifindex, way).unwrap_or_default()).collect())
+    })
+}
+
+/// Whether the kernel has TCX (Linux 6.6).
+pub fn has_tcx(namespace: &Namespace) -> Result<bool> {
+    namespace.enter(|| Ok(query_tcx(if_nametoindex("lo")?, TCX_INGRESS).is_ok()))
+}
+
+fn query_tcx(ifindex: u32, kind: u32) -> io::Result<Vec<u32>> {
     const COMMAND: i32 = 16;
-    let query = || {
-        let mut ids = Vec::new();
-        for kind in [TCX_INGRESS, TCX_EGRESS] {
-            let mut found = [0_u32; 64];
-            let ifindex = if_nametoindex(device)?;
-            let (programs, count) = (found.as_mut_ptr() as u64, found.len() as u32);
-            let mut query = Query { ifindex, kind, flags: [0; 2], programs, count, ..Query::default() };
-            let answered = system_call(COMMAND, &mut query).is_ok();
-            ids.extend(found.into_iter().take(if answered { query.count as usize } else { 0 }));
-        }
-        Ok(ids)
-    };
-    namespace.enter(query)
+    let mut ids = [0_u32; 64];
+    let (programs, count) = (ids.as_mut_ptr() as u64, ids.len() as u32);
+    let mut query = Query { ifindex, kind, flags: [0; 2], programs, count, ..Query::default() };
+    system_call(COMMAND, &mut query)?;
+    Ok(ids.into_iter().take(query.count as usize).collect())
 }
 
 const TCX_INGRESS: u32 = 46;

@@ -175,6 +175,8 @@ fn detached(bench: &Bench) -> Result<()> {
     ensure!(gone.is_some(), "l2xw3000 is still there");
     until_answered(Pair::v4(lab, Side::One)?, SOON)?;
     std::thread::sleep(Duration::from_secs(1));
-    pings.stop()?.are_all_there()?;
+    // Before TCX there is clsact to be removed from two devices, which stops each for a moment (`qdisc_graft`).
+    let lost = if bpf::has_tcx(gateway)? { 0 } else { 10 };
+    pings.stop()?.are_there_but(lost)?;
     end(peer)
 }

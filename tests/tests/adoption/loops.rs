@@ -28,6 +28,10 @@ fn accelerated_and_detached(bench: &Bench) -> Result<()> {
     let lab = &bench.lab;
     operator::add_bridged(lab, "")?;
     set_host_mtu(lab, 1400)?;
+    // Before TCX, to add clsact stops a device for a moment (`qdisc_graft`), so it is there before.
+    for device in ["eth0", "l2x0"] {
+        lab.tun01.run(&format!("tc qdisc add dev {device} clsact"))?;
+    }
     let pings = Side::BOTH.map(|side| Pings::start(lab, side, 84));
     let talk = Talk::start(lab)?;
     for mode in ROUNDS {
@@ -43,6 +47,7 @@ fn accelerated_and_detached(bench: &Bench) -> Result<()> {
         pings?.stop()?.are_all_there()?;
     }
     talked?;
+    lab.tun01.run("tc qdisc del dev eth0 clsact")?;
     set_host_mtu(lab, 1500)
 }
 
