@@ -33,8 +33,9 @@ pub struct Adopted {
 /// The TTL in a [`Pseudowire`] until the kernel's default is known.
 const ANY_TTL: u8 = 64;
 
-/// Takes the kernel's tunnels as a configuration; only `chosen` ones, or all if none is.
-pub fn adopt(observed: &Observed, chosen: &BTreeSet<u32>) -> Adopted {
+/// Takes the kernel's tunnels as a configuration; only `chosen` ones, or all if none is. The kernel knows nothing of an MSS
+/// clamp: `mss` is for all sessions.
+pub fn adopt(observed: &Observed, chosen: &BTreeSet<u32>, mss: Mss) -> Adopted {
     let mut adopted = Adopted { config: Config { tunnels: Vec::new() }, kept: Vec::new() };
     let tunnels = observed.l2tp.tunnels.values();
     let mut taken = BTreeSet::new();
@@ -42,7 +43,7 @@ pub fn adopt(observed: &Observed, chosen: &BTreeSet<u32>) -> Adopted {
         let mut of_config = tunnel(kernel);
         for kernel in sessions(kernel, observed) {
             let found = match &of_config {
-                Ok(tunnel) => session(tunnel, kernel, observed),
+                Ok(tunnel) => session(tunnel, kernel, observed, mss),
                 Err(reason) => Err(reason.clone()),
             };
             match (found, &mut of_config) {
@@ -113,7 +114,12 @@ fn check_addresses(local: IpAddr, remote: IpAddr) -> Result<(), String> {
     Ok(())
 }
 
-fn session(tunnel: &Tunnel, kernel: &KernelSession, observed: &Observed) -> Result<Session, String> {
+fn session(
+    tunnel: &Tunnel,
+    kernel: &KernelSession,
+    observed: &Observed,
+    mss: Mss,
+) -> Result<Session, String> {
     if let PwType::Other(_) = kernel.pw_type {
         return Err(format!("pseudowire type {}", kernel.pw_type));
     }
@@ -137,7 +143,7 @@ fn session(tunnel: &Tunnel, kernel: &KernelSession, observed: &Observed) -> Resu
         tos: Tos::Fixed(0),
         checksum: tunnel.checksum,
         zero_csum6_rx: tunnel.zero_csum6_rx,
-        mss: Mss::Auto,
+        mss,
         vlan: None,
     };
     let l2spec = kernel.l2spec.or_else(|| l2spec_by_mtu(tunnel, &pseudowire, device, observed));
@@ -229,7 +235,10 @@ mod tests {
 
     /// What keeps the session of a tunnel between these addresses.
     fn kept(local: &str, remote: &str) -> Option<String> {
-        adopt(&observed(&[(1, local, remote)]), &BTreeSet::new()).kept.pop().map(|kept| kept.reason)
+        adopt(&observed(&[(1, local, remote)]), &BTreeSet::new(), Mss::Auto)
+            .kept
+            .pop()
+            .map(|kept| kept.reason)
     }
 
     #[test]
@@ -244,11 +253,11 @@ mod tests {
     #[test]
     fn the_first_of_sessions_of_one_id_is_adopted() {
         let both = observed(&[(1, "1.1.1.2", "2.2.2.2"), (2, "1.1.1.2", "2.2.2.3")]);
-        let adopted = adopt(&both, &BTreeSet::new());
+        let adopted = adopt(&both, &BTreeSet::new(), Mss::Auto);
         let counts: Vec<_> = adopted.config.tunnels.iter().map(|tunnel| tunnel.sessions.len()).collect();
         assert_eq!(counts, [1, 0]);
         assert_eq!(adopted.kept.iter().map(|kept| kept.session.tunnel_id).collect::<Vec<_>>(), [2]);
-        let second = adopt(&both, &[2].into());
+        let second = adopt(&both, &[2].into(), Mss::Auto);
         assert!(second.kept.is_empty(), "of the tunnels that are chosen there is one");
     }
 }

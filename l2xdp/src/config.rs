@@ -26,6 +26,7 @@ mod word;
 
 pub use error::{ConfigError, Position, Problem};
 pub use render::render;
+pub use value::parse_mss;
 pub use word::Word;
 
 use claims::Claims;

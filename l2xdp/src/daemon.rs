@@ -6,8 +6,8 @@ use crate::gateway::{Gateway, Options, Source};
 use crate::l2tp::L2tp;
 use crate::observe::Observer;
 use crate::status::status;
-use crate::{netlink, privileges};
-use anyhow::Result;
+use crate::{netlink, privileges, xfrm};
+use anyhow::{Context, Result};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use log::{error, info};
 use rtnetlink::MulticastGroup;
@@ -48,6 +48,7 @@ pub async fn run(source: Source, file: Option<PathBuf>, options: Options) -> Res
     let mut clients = control::listen()?;
     let (_, mut changes) = netlink::open_rtnetlink(&GROUPS)?;
     let observer = Observer::open(source.wants_l2tp()).await?;
+    let mut policies = xfrm::changes().context("can't follow IPsec policies")?;
     let mut l2tp_changes = l2tp_changes(observer.l2tp.as_ref()).await?;
 
     let mut gateway = Gateway::start(source, options, observer).await?;
@@ -60,7 +61,13 @@ pub async fn run(source: Source, file: Option<PathBuf>, options: Options) -> Res
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => match &file {
-                Some(file) => reload(&mut gateway, file).await,
+                Some(file) => {
+                    let before = gateway.l2tp().is_some();
+                    reload(&mut gateway, file).await;
+                    if gateway.l2tp().is_some() != before {
+                        l2tp_changes = self::l2tp_changes(gateway.l2tp()).await?;
+                    }
+                }
                 None => info!("nothing to read anew"),
             },
             _ = look.tick() => gateway.follow().await,
@@ -74,6 +81,8 @@ pub async fn run(source: Source, file: Option<PathBuf>, options: Options) -> Res
                 while let Some(Some(())) = l2tp_changes.next().now_or_never() {}
                 gateway.follow().await;
             }
+            // At once: what a policy is to protect leaves in the clear until then.
+            Some(()) = policies.next() => gateway.follow().await,
             Some(client) = clients.recv() => {
                 if let Some(done) = answer(&mut gateway, client).await {
                     detached = Some(done);
@@ -107,7 +116,7 @@ async fn answer(gateway: &mut Gateway, client: Client) -> Option<(Client, String
             gateway.follow().await;
             status(gateway).map(Answer::Status)
         }
-        Question::Detach => match gateway.give_back() {
+        Question::Detach => match gateway.give_back().await {
             Ok(done) => return Some((client, done)),
             Err(refused) => Err(refused),
         },

@@ -16,6 +16,7 @@ const ALIAS: &str = "l2xdp ";
 /// What marks a neighbour as ours, for the same reason (`NDA_PROTOCOL`): L2TP's IP protocol number.
 pub const PROTOCOL: u8 = 115;
 const SESSION: &str = "session ";
+const AND_TUNNEL: &str = " and its tunnel";
 const DELIVER: &str = "delivery to session ";
 const WIRE: &str = "l2xw";
 const DELIVERY: &str = "l2xd";
@@ -42,9 +43,20 @@ fn purpose(link: &Link) -> Option<&str> {
     link.alias.as_ref()?.strip_prefix(ALIAS)
 }
 
+/// The alias of the device of a session of ours, whose tunnel may be ours as well.
+pub fn alias(session_id: u32, own_tunnel: bool) -> String {
+    format!("{ALIAS}{SESSION}{session_id}{}", if own_tunnel { AND_TUNNEL } else { "" })
+}
+
 /// The session that a run of l2xdp made this device for: a pseudowire's device of its own or of the kernel's.
 pub fn session_of(link: &Link) -> Option<u32> {
-    purpose(link)?.strip_prefix(SESSION)?.parse().ok()
+    let session = purpose(link)?.strip_prefix(SESSION)?;
+    session.strip_suffix(AND_TUNNEL).unwrap_or(session).parse().ok()
+}
+
+/// Did that run make the session's tunnel too?
+pub fn has_own_tunnel(link: &Link) -> bool {
+    session_of(link).is_some() && purpose(link).is_some_and(|purpose| purpose.ends_with(AND_TUNNEL))
 }
 
 /// Is it the device of this standalone session that users see, whatever it is called by now?
@@ -134,7 +146,7 @@ pub async fn create_delivery(handle: &Handle, session_id: u32) -> Result<()> {
     create(handle, &pair).await
 }
 
-/// Sets the device of a session of ours up: marks it, and brings it up.
+/// Sets the new device of a session of ours up: marks it, and brings it up.
 ///
 /// # Errors
 /// What the kernel refused, or a bridge that is none.
@@ -142,17 +154,54 @@ pub async fn set_up(handle: &Handle, session_id: u32, name: &str, settings: &Set
     if settings.silent {
         silence(name)?;
     }
-    let mut message = LinkUnspec::new_with_name(name).alias(format!("{ALIAS}{SESSION}{session_id}"));
-    if let Some(mtu) = settings.mtu {
+    let message = LinkUnspec::new_with_name(name).alias(alias(session_id, settings.own_tunnel)).up();
+    change(handle, session_id, name, message, &Settings::default(), settings).await
+}
+
+/// Sets it up otherwise. What is the same stays as an administrator may have changed it since.
+///
+/// # Errors
+/// As [`set_up`].
+pub async fn set_up_anew(
+    handle: &Handle,
+    session_id: u32,
+    name: &str,
+    from: &Settings,
+    to: &Settings,
+) -> Result<()> {
+    change(handle, session_id, name, LinkUnspec::new_with_name(name), from, to).await
+}
+
+async fn change(
+    handle: &Handle,
+    session_id: u32,
+    name: &str,
+    mut message: LinkMessageBuilder<LinkUnspec>,
+    from: &Settings,
+    to: &Settings,
+) -> Result<()> {
+    if let Some(mtu) = to.mtu.filter(|_| to.mtu != from.mtu) {
         message = message.mtu(mtu);
     }
-    message = message.controller(match &settings.bridge {
-        Some(bridge) => {
-            bridge_index(handle, bridge).await.with_context(|| format!("session {session_id}"))?
-        }
-        None => 0,
-    });
-    set(handle, name, message.up()).await
+    if to.bridge != from.bridge {
+        message = message.controller(match &to.bridge {
+            Some(bridge) => {
+                bridge_index(handle, bridge).await.with_context(|| format!("session {session_id}"))?
+            }
+            None => 0,
+        });
+    }
+    set(handle, name, message).await
+}
+
+/// Takes the mark off the device of a session of ours, which is nobody's from now on.
+///
+/// # Errors
+/// The kernel's.
+pub async fn disown(handle: &Handle, ifindex: u32) -> Result<()> {
+    let message = LinkUnspec::new_with_index(ifindex).alias(String::new()).build();
+    netlink::words(handle.link().set(message).execute().await)
+        .with_context(|| format!("{}: can't take its alias off", sys::interface_name(ifindex)))
 }
 
 async fn bridge_index(handle: &Handle, name: &str) -> Result<u32> {

@@ -9,6 +9,7 @@ use crate::attach::{self, Attached};
 use crate::config::{Attach, Backend, Config, Encap};
 use crate::datapath::Datapath;
 use crate::devices::{self, Pair};
+use crate::l2tp::L2tp;
 use crate::observe::{Observed, Observer};
 use crate::plan::{self, Hook, Plan, Wish, XdpMode};
 use crate::reconcile::{self, Desired, Made, Step};
@@ -17,6 +18,7 @@ use crate::slow_path::SlowPath;
 use crate::sys;
 use anyhow::{Result, bail};
 use kernel::Kernel;
+use l2xdp_common::pseudowire::Mss;
 use log::warn;
 pub use set_up::needed_devices;
 use set_up::{check_ports, load, remove_leftovers};
@@ -49,6 +51,8 @@ pub enum Source {
         tunnels: BTreeSet<u32>,
         /// The devices that messages come in on; none: those of the routes to the peers.
         wan: Vec<String>,
+        /// The MSS clamp.
+        mss: Mss,
     },
 }
 
@@ -172,10 +176,20 @@ impl Gateway {
     /// # Errors
     /// What is wrong with it here; the old configuration runs on.
     pub async fn reload(&mut self, config: Config) -> Result<()> {
+        let source = Source::File(config.clone());
+        if self.observer.l2tp.is_none() && source.wants_l2tp() {
+            self.observer.l2tp = L2tp::open().await?;
+        }
         let config = settle(config, self.observer.l2tp.is_some())?;
-        self.adapt(config.clone()).await?;
-        self.source = Source::File(config);
-        self.turn().await
+        self.adapt(config).await?;
+        self.source = source;
+        self.follow().await;
+        Ok(())
+    }
+
+    /// The kernel's L2TP, if there is one and it was wanted so far.
+    pub const fn l2tp(&self) -> Option<&L2tp> {
+        self.observer.l2tp.as_ref()
     }
 
     /// Makes the tunnels, sessions and devices of a configuration, and removes what it lacks.
@@ -215,8 +229,8 @@ impl Gateway {
     async fn turn(&mut self) -> Result<()> {
         let config = self.config.clone();
         self.observe(&config).await?;
-        if let Source::Kernel { tunnels, .. } = &self.source {
-            let adopted = adopt::adopt(&self.observed, tunnels);
+        if let Source::Kernel { tunnels, mss, .. } = &self.source {
+            let adopted = adopt::adopt(&self.observed, tunnels, *mss);
             (self.config, self.kept) = (adopted.config, adopted.kept);
         }
         let deliveries = plan::deliveries(&self.config, self.mode, &self.observed);
@@ -291,7 +305,7 @@ impl Gateway {
     ///
     /// # Errors
     /// Sessions would end with it: standalone ones, and those of ports, which nothing else connects to them.
-    pub fn give_back(&mut self) -> Result<String> {
+    pub async fn give_back(&mut self) -> Result<String> {
         let sessions = || {
             self.config.tunnels.iter().flat_map(|tunnel| tunnel.sessions.iter().map(move |it| (tunnel, it)))
         };
@@ -305,7 +319,14 @@ impl Gateway {
                  meant"
             );
         }
-        self.made.sessions.clear();
+        // Nor are they the next run's.
+        for key in take(&mut self.made.sessions).into_keys() {
+            if let Ok(device) = self.observed.kernel_device(&key)
+                && let Err(error) = devices::disown(&self.observer.netlink, device.ifindex).await
+            {
+                warn!("{error:#}");
+            }
+        }
         self.made.tunnels.clear();
         Ok(format!("sessions back on the kernel's path: {all}"))
     }

@@ -5,6 +5,7 @@ use crate::observe::{Observed, Observer};
 use crate::plan::XdpMode;
 use crate::{adopt, privileges};
 use anyhow::{Result, bail};
+use l2xdp_common::pseudowire::Mss;
 use std::collections::BTreeSet;
 
 /// Prints a configuration of the kernel's tunnels, or only of `chosen` ones. Sessions that no configuration can describe
@@ -20,7 +21,7 @@ pub async fn run(chosen: &BTreeSet<u32>) -> Result<()> {
     }
     let nothing = Config { tunnels: Vec::new() };
     let observed = observer.look(&nothing, XdpMode::default(), &Observed::default()).await?;
-    let adopted = adopt::adopt(&observed, chosen);
+    let adopted = adopt::adopt(&observed, chosen, Mss::Auto);
     println!("# Written by l2xdp import from the kernel's tunnels and sessions.");
     for kept in &adopted.kept {
         let session = &kept.session;

@@ -119,7 +119,8 @@ pub struct KernelSession {
 
 macro_rules! stats {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        /// What the kernel's driver counts of a session (`L2TP_ATTR_STATS`); bytes are those of inner frames.
+        /// What the kernel's driver counts of a session (`L2TP_ATTR_STATS`); bytes are those of inner frames and of L2TP's
+        /// headers before them.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         pub struct SessionStats { $($(#[$doc])* pub $name: u64),+ }
 
@@ -226,7 +227,11 @@ impl L2tp {
             modprobe(&["l2tp_ip", "l2tp_ip6"]);
         }
         let made = self.change(L2tpCmd::TunnelCreate, wire::of_tunnel(tunnel)).await;
-        made.with_context(|| format!("tunnel {}: the kernel can't make it", tunnel.tunnel_id))
+        made.map_err(|error| match mend(&error, tunnel.encap) {
+            Some(mend) => error.context(mend),
+            None => error,
+        })
+        .with_context(|| format!("tunnel {}: the kernel can't make it", tunnel.tunnel_id))
     }
 
     /// Removes a tunnel and its sessions, and waits until they are gone (`ip l2tp del tunnel`).
@@ -322,7 +327,9 @@ impl L2tp {
         while let Some(answer) = answers.next().await {
             match answer?.payload {
                 NetlinkPayload::InnerMessage(message) => all.push(message.payload.0.attributes),
-                NetlinkPayload::Error(error) if error.code.is_some() => bail!(netlink::words_of(&error)),
+                NetlinkPayload::Error(error) if error.code.is_some() => {
+                    return Err(netlink::Refused::from(&error).into());
+                }
                 _ => {}
             }
         }
@@ -345,6 +352,24 @@ impl L2tpState {
             *of_name.entry(name.clone()).or_default() += 1;
         }
         self.devices.retain(|_, name| of_name.get(name) == Some(&1));
+    }
+}
+
+/// What helps against the usual reasons why a tunnel can't be made.
+fn mend(error: &anyhow::Error, encap: TunnelEncap) -> Option<String> {
+    let (local, port) = match encap {
+        TunnelEncap::Udp { local, .. } => (local.ip(), Some(local.port())),
+        TunnelEncap::Ip { local, .. } => (local, None),
+    };
+    match (error.downcast_ref::<netlink::Refused>()?.errno?, port) {
+        (libc::EADDRNOTAVAIL, _) => Some(format!(
+            "local = \"{local}\" is not an address of this host: ip address add {local}/… dev …"
+        )),
+        (libc::EADDRINUSE, Some(port)) => Some(format!(
+            "udp_sport = {port} is in use on {local}: find its owner with ss -lunp sport = :{port}, or choose another port"
+        )),
+        (libc::EPROTONOSUPPORT, None) => Some("modprobe l2tp_ip l2tp_ip6".to_owned()),
+        _ => None,
     }
 }
 

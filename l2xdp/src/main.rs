@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use l2xdp::config::Config;
+use l2xdp::config::{self, Config};
 use l2xdp::control::{self, Answer, Question};
 use l2xdp::gateway::{Options, Source};
 use l2xdp::{daemon, doctor, import, sys};
+use l2xdp_common::pseudowire::Mss;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,6 +46,9 @@ enum Command {
         /// several times.
         #[arg(long, value_name = "DEV")]
         wan: Vec<String>,
+        /// The MSS that TCP connections are held to: off, auto (what fits through the path), or bytes.
+        #[arg(long, default_value = "auto", value_parser = config::parse_mss)]
+        mss: Mss,
         #[command(flatten)]
         options: Options,
     },
@@ -96,8 +100,8 @@ fn run(cli: Cli) -> Result<()> {
             let config = Config::load(&file)?;
             block_on(daemon::run(Source::File(config), Some(file), options))
         }
-        Command::Accelerate { tunnels, all: _, wan, options } => {
-            let source = Source::Kernel { tunnels: tunnels.into_iter().collect(), wan };
+        Command::Accelerate { tunnels, all: _, wan, mss, options } => {
+            let source = Source::Kernel { tunnels: tunnels.into_iter().collect(), wan, mss };
             block_on(daemon::run(source, None, options))
         }
         Command::Detach => {

@@ -8,7 +8,8 @@ use netlink_packet_core::{ErrorMessage, NetlinkMessage, NlaBuffer, NlasIterator}
 use netlink_packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::{AsyncSocket, SocketAddr};
 use rtnetlink::{Handle, MulticastGroup};
-use std::io;
+use std::error::Error;
+use std::{fmt, io};
 
 /// What the kernel announces.
 pub type Changes = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
@@ -63,6 +64,28 @@ fn with_words(socket: &rtnetlink::sys::Socket) -> io::Result<()> {
     // Only the request's header comes back, and the words right behind it.
     socket.set_cap_ack(true)
 }
+
+/// What the kernel has refused to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its errno.
+    pub errno: Option<i32>,
+    words: String,
+}
+
+impl From<&ErrorMessage> for Refused {
+    fn from(message: &ErrorMessage) -> Self {
+        Self { errno: message.to_io().raw_os_error(), words: words_of(message) }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl Error for Refused {}
 
 /// An error of the kernel's: errno, and its own words if it has any.
 pub fn words_of(message: &ErrorMessage) -> String {

@@ -53,6 +53,8 @@ pub struct Link {
     pub xdp: Option<u32>,
     /// `ip link set … alias`.
     pub alias: Option<String>,
+    /// It is of a kind (`ip -d link`), or there is hardware behind it: not a device of the kernel's L2TP, which has neither.
+    pub of_a_kind: bool,
 }
 
 /// A neighbour's state and MAC.
@@ -240,7 +242,9 @@ fn kernel_devices(
     links: &HashMap<u32, Link>,
     before: &Observed,
 ) -> HashMap<SessionKey, u32> {
-    let by_name: HashMap<_, _> = links.values().map(|link| (link.name.as_str(), link.ifindex)).collect();
+    // The device may be in another namespace, and another device have its name here.
+    let candidates = links.values().filter(|link| !link.of_a_kind);
+    let by_name: HashMap<_, _> = candidates.map(|link| (link.name.as_str(), link.ifindex)).collect();
     let known =
         |key: &SessionKey| before.kernel_devices.get(key).filter(|ifindex| links.contains_key(ifindex));
     let mut made_with: HashMap<_, usize> = HashMap::new();
@@ -349,7 +353,9 @@ impl From<&LinkMessage> for Link {
                         _ => None,
                     });
                 }
+                LinkAttribute::ParentDevName(_) => link.of_a_kind = true,
                 LinkAttribute::LinkInfo(infos) => {
+                    link.of_a_kind |= infos.iter().any(|info| matches!(info, LinkInfo::Kind(_)));
                     link.veth = infos.contains(&LinkInfo::Kind(InfoKind::Veth));
                     link.bridge = infos.contains(&LinkInfo::Kind(InfoKind::Bridge));
                 }
@@ -477,5 +483,13 @@ mod tests {
         l2tp.devices = [((7, 1), "pw0".to_owned()), ((7, 2), "l2tpeth0".to_owned())].into();
         let expected = [((7, 1), 11), ((7, 2), 12)].into();
         assert_eq!(kernel_devices(&l2tp, &links, &Observed::default()), expected);
+    }
+
+    #[test]
+    fn a_device_of_another_kind_is_not_taken_for_one_that_is_elsewhere() {
+        let (mut l2tp, mut links) = renamed();
+        l2tp.devices = [((7, 1), "pw0".to_owned()), ((7, 2), "l2tpeth0".to_owned())].into();
+        links.get_mut(&11).unwrap().of_a_kind = true;
+        assert_eq!(kernel_devices(&l2tp, &links, &Observed::default()), [((7, 2), 12)].into());
     }
 }

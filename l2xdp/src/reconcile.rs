@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 pub type SessionKey = (u32, u32);
 
 /// How a session's network device is set up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Its MTU, in bytes; `None`: as the kernel made it.
     pub mtu: Option<u32>,
@@ -25,6 +25,8 @@ pub struct Settings {
     pub bridge: Option<String>,
     /// Nobody but l2xdp uses it: it must not say anything of its own.
     pub silent: bool,
+    /// The kernel session's tunnel was made by l2xdp as well, which the device has to tell the next run.
+    pub own_tunnel: bool,
 }
 
 /// A network device that is made for a session: the pseudowire's own, or one that received frames come by.
@@ -161,18 +163,17 @@ impl Made {
         }
     }
 
-    /// What a run that was killed has made of the kernel's tunnels and sessions: the devices still say so, and a tunnel
-    /// with no other sessions was made for them.
+    /// What a run that was killed has made of the kernel's tunnels and sessions: the devices still say so. A tunnel that has
+    /// got other sessions since is left to them.
     pub fn left_behind(observed: &Observed) -> Self {
         let mut made = Self::default();
         for (key, session) in &observed.l2tp.sessions {
-            let device = session.ifname.as_ref().and_then(|name| observed.link(name));
-            if device.is_some_and(|link| devices::session_of(link) == Some(session.session_id)) {
-                let settings = device.map(|link| Settings::of(link, observed));
-                made.sessions.extend(settings.map(|settings| (*key, settings)));
-            }
+            let device = observed.kernel_device(key).ok();
+            let ours = device.filter(|link| devices::session_of(link) == Some(session.session_id));
+            made.sessions.extend(ours.map(|link| (*key, Settings::of(link, observed))));
         }
-        let tunnels: BTreeSet<u32> = made.sessions.keys().map(|(tunnel, _)| *tunnel).collect();
+        let with_tunnel = made.sessions.iter().filter(|(_, settings)| settings.own_tunnel);
+        let tunnels: BTreeSet<u32> = with_tunnel.map(|((tunnel, _), _)| *tunnel).collect();
         let foreign = |tunnel: u32| {
             observed.l2tp.sessions.keys().any(|key| key.0 == tunnel && !made.sessions.contains_key(key))
         };
@@ -186,7 +187,7 @@ impl Settings {
     pub fn of(link: &Link, observed: &Observed) -> Self {
         let controller = link.controller.and_then(|index| observed.links.get(&index));
         let bridge = controller.filter(|controller| controller.bridge).map(|bridge| bridge.name.clone());
-        Self { mtu: Some(link.mtu), bridge, silent: false }
+        Self { mtu: Some(link.mtu), bridge, silent: false, own_tunnel: devices::has_own_tunnel(link) }
     }
 }
 
@@ -227,10 +228,10 @@ fn settings(tunnel: &Tunnel, session: &Session, path_mtu: Option<u32>) -> Settin
             // The kernel has worked out the MTU of its own device, from the route it found.
             let as_made = kernel && session.mtu == Mtu::Auto;
             let mtu = (!as_made).then(|| plan::device_mtu(session, path_mtu));
-            Settings { mtu, bridge: bridge.clone(), silent: false }
+            Settings { mtu, bridge: bridge.clone(), ..Settings::default() }
         }
         // What the kernel's driver carries comes through the device, whatever its length.
-        Attach::Port { .. } => Settings { mtu: Some(devices::MAX_MTU), bridge: None, silent: true },
+        Attach::Port { .. } => Settings { mtu: Some(devices::MAX_MTU), silent: true, ..Settings::default() },
     }
 }
 
@@ -344,8 +345,8 @@ fn removals(desired: &Desired, made: &Made, observed: &Observed, steps: &mut Vec
 
 /// Somebody may have removed a session of ours and made another of the same ids, whose device is not marked.
 fn is_still_ours(there: &KernelSession, observed: &Observed) -> bool {
-    let device = there.ifname.as_ref().and_then(|name| observed.link(name));
-    device.is_none_or(|link| devices::session_of(link) == Some(there.session_id))
+    let device = observed.kernel_device(&there.key());
+    device.map_or(true, |link| devices::session_of(link) == Some(there.session_id))
 }
 
 fn tunnels_to_come(
@@ -381,7 +382,11 @@ fn sessions_to_come(
             if let Some(name) = &wanted.ifname {
                 refuse_taken_name(key.1, name, observed, removed)?;
             }
-            steps.push(Step::CreateSession(wanted.clone(), settings.clone()));
+            let own_tunnel = !observed.l2tp.tunnels.contains_key(&key.0)
+                || made.tunnels.contains(&key.0)
+                || removed.contains(&Thing::Tunnel(key.0));
+            let settings = Settings { own_tunnel, ..settings.clone() };
+            steps.push(Step::CreateSession(wanted.clone(), settings));
             continue;
         };
         if !wanted.is_same_session(there) {
@@ -430,7 +435,8 @@ fn set_up(session_id: u32, from: &Settings, to: &Settings, steps: &mut Vec<Step>
     // The MTU of `auto` follows the path by itself.
     let same_mtu = to.mtu.is_none() || to.mtu == from.mtu;
     if !same_mtu || from.bridge != to.bridge {
-        steps.push(Step::SetUp { session_id, from: from.clone(), to: to.clone() });
+        let to = Settings { own_tunnel: from.own_tunnel, ..to.clone() };
+        steps.push(Step::SetUp { session_id, from: from.clone(), to });
     }
 }
 

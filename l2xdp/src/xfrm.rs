@@ -1,9 +1,10 @@
 //! IPsec policies (`ip xfrm policy`), which the fast path would go past: what they are to protect would leave in the clear.
 
 use bytemuck::{AnyBitPattern, NoUninit};
+use futures_util::{Stream, StreamExt, stream};
 use l2xdp_common::wire::Be16;
 use netlink_packet_core::{NlaBuffer, NlasIterator};
-use rtnetlink::sys::{Socket, SocketAddr};
+use rtnetlink::sys::{AsyncSocket, AsyncSocketExt, Socket, SocketAddr, TokioSocket};
 use std::io;
 use std::net::IpAddr;
 
@@ -94,6 +95,31 @@ const XFRM_USERPOLICY_BLOCK: u8 = 1;
 const XFRMA_TMPL: u16 = 5;
 const XFRMA_MARK: u16 = 21;
 const XFRMA_IF_ID: u16 = 31;
+
+/// Something for every change of policies in this thread's network namespace.
+///
+/// # Errors
+/// The kernel's; none if it has no IPsec.
+pub fn changes() -> io::Result<impl Stream<Item = ()> + Unpin> {
+    const XFRMNLGRP_POLICY: u32 = 5;
+    let mut socket = match TokioSocket::new(libc::NETLINK_XFRM as isize) {
+        Ok(socket) => socket,
+        Err(error) if error.raw_os_error() == Some(libc::EPROTONOSUPPORT) => {
+            return Ok(stream::pending().left_stream());
+        }
+        Err(error) => return Err(error),
+    };
+    socket.socket_mut().bind_auto()?;
+    socket.socket_mut().add_membership(XFRMNLGRP_POLICY)?;
+    let changes = stream::unfold(socket, |socket| async move {
+        match socket.recv_from_full().await {
+            // What there was no room to announce is a change as well.
+            Err(error) if error.raw_os_error() != Some(libc::ENOBUFS) => None,
+            _ => Some(((), socket)),
+        }
+    });
+    Ok(Box::pin(changes).fuse().right_stream())
+}
 
 /// Reads the policies of this thread's network namespace.
 ///

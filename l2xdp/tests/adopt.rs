@@ -5,7 +5,7 @@ use l2xdp::config::{Attach, Backend, Config, Encap, Mtu, render};
 use l2xdp::l2tp::{KernelSession, KernelTunnel, PwType, SessionStats, TunnelEncap};
 use l2xdp::observe::{Link, Observed, Route};
 use l2xdp::plan;
-use l2xdp_common::pseudowire::{L2Spec, Seq};
+use l2xdp_common::pseudowire::{L2Spec, Mss, Seq};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
@@ -86,7 +86,7 @@ fn observed(tunnels: &[KernelTunnel], sessions: &[KernelSession]) -> Observed {
 }
 
 fn all(observed: &Observed) -> Adopted {
-    adopt(observed, &BTreeSet::new())
+    adopt(observed, &BTreeSet::new(), Mss::Auto)
 }
 
 /// Of one session in a tunnel over UDP: what keeps it, if anything does.
@@ -250,7 +250,7 @@ fn only_chosen_tunnels_are_taken() {
     let sessions = [(1, 7), (1, 8), (2, 9), (3, 10)].map(|(tunnel, id)| session(tunnel, id));
     let observed = observed(&tunnels, &sessions);
     let ids = |chosen: &[u32]| {
-        let adopted = adopt(&observed, &chosen.iter().copied().collect());
+        let adopted = adopt(&observed, &chosen.iter().copied().collect(), Mss::Auto);
         let sessions = adopted.config.tunnels.iter().map(|tunnel| {
             let sessions = tunnel.sessions.iter().map(|session| session.session_id);
             (tunnel.tunnel_id, sessions.collect::<Vec<_>>())

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 use l2xdp::config::{Backend, Config};
+use l2xdp::devices;
 use l2xdp::l2tp::{KernelSession, KernelTunnel};
 use l2xdp::observe::{Link, Observed};
 use l2xdp::reconcile::{self, Desired, Made, Settings, Step, World, desired, steps};
@@ -56,7 +57,7 @@ impl Memory {
         self.add(Link {
             name: name.clone(),
             veth,
-            alias: Some(format!("l2xdp session {id}")),
+            alias: Some(devices::alias(id, settings.own_tunnel)),
             ..Link::default()
         });
         self.set_up(id, settings)?;
@@ -66,8 +67,8 @@ impl Memory {
     fn set_up(&mut self, id: u32, settings: &Settings) -> Result<()> {
         let bridge = settings.bridge.as_ref().map(|name| self.observed.link(name).map(|link| link.ifindex));
         ensure!(bridge != Some(None), "no such bridge");
-        let alias = Some(format!("l2xdp session {id}"));
-        let mut devices = self.observed.links.values_mut().filter(|link| link.alias == alias);
+        let of_session = |link: &&mut Link| devices::session_of(link) == Some(id);
+        let mut devices = self.observed.links.values_mut().filter(of_session);
         let device = devices.find(|link| !link.name.starts_with("l2xw"));
         let Some(device) = device else { bail!("no device of session {id}") };
         device.controller = bridge.flatten();
@@ -123,6 +124,8 @@ impl World for Memory {
                 let id = session.session_id;
                 ensure!(self.observed.l2tp.sessions.keys().all(|key| key.1 != id), "session {id} exists");
                 let name = self.add_device(id, session.ifname.as_ref(), false, settings)?;
+                let ifindex = self.observed.link(&name).map(|link| (session.key(), link.ifindex));
+                self.observed.kernel_devices.extend(ifindex);
                 let session = KernelSession { ifname: Some(name), l2spec: None, ..session.clone() };
                 self.observed.l2tp.sessions.insert(session.key(), session);
             }
@@ -325,6 +328,35 @@ fn what_a_killed_run_left_is_known_by_its_devices() {
         let with_sessions: BTreeSet<_> = keys(&made).into_iter().map(|(tunnel, _)| tunnel).collect();
         assert_eq!(made.tunnels, with_sessions);
     }
+}
+
+#[test]
+fn a_killed_run_has_not_made_the_tunnel_that_was_there() {
+    let configs = configs();
+    let mut memory = foreign(&configs[9]);
+    memory.follow(&configs[0]).unwrap();
+    let made = Made::left_behind(&memory.observed);
+    assert_eq!((made.tunnels.len(), made.sessions.len()), (0, 1));
+    memory.made = made;
+    memory.reach(&Desired::default()).unwrap();
+    assert_eq!(memory.observed.l2tp.tunnels.len(), 1);
+    assert!(memory.observed.l2tp.sessions.is_empty());
+}
+
+#[test]
+fn a_device_stays_in_the_bridge_that_an_administrator_chose() {
+    let texts = ["", "mtu = 1300\n"].map(|mtu| {
+        format!(
+            "[[tunnel]]\ntunnel_id = 1\npeer_tunnel_id = 9\nudp_sport = 6000\nudp_dport = 5\nTUNNEL\
+             SESSION = 1\nsession_id = 1\nname = 'a'\n{mtu}"
+        )
+    });
+    let [before, after] = texts.map(|text| config(Backend::Kernel, &text));
+    let mut memory = Memory::with_bridges();
+    memory.follow(&before).unwrap();
+    let steps = steps(&desired(&after, &memory.observed), &memory.made, &memory.observed).unwrap();
+    let [Step::SetUp { from, to, .. }] = steps.as_slice() else { panic!("{steps:#?}") };
+    assert_eq!((&from.bridge, &to.bridge, to.mtu), (&None, &None, Some(1300)), "the bridge is not touched");
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub struct Process {
 }
 
 /// The time a program has to end once it is asked to.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(30);
 
 impl Process {
     /// Starts a program; all it prints goes to `log`.

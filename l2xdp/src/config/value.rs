@@ -81,6 +81,21 @@ pub fn mss(value: &DeValue) -> Checked<Mss> {
     }
 }
 
+/// The MSS clamp as a word of a command line.
+///
+/// # Errors
+/// What it may be.
+pub fn parse_mss(text: &str) -> Checked<Mss> {
+    match text {
+        "auto" => Ok(Mss::Auto),
+        "off" => Ok(Mss::Off),
+        _ => {
+            let number = text.parse().ok().filter(|mss| (MIN_MSS..=MAX_MSS).contains(mss));
+            number.map(Mss::Fixed).ok_or_else(|| format!("write off, auto, or {MIN_MSS} to {MAX_MSS} bytes"))
+        }
+    }
+}
+
 /// A cookie as hex digits.
 pub fn cookie(value: &DeValue) -> Checked<Cookie> {
     const EXPECTED: &str = "0, 8 or 16 hex digits in quotes";

@@ -33,13 +33,13 @@ impl Kernel<'_> {
         devices::set_up(&self.0.netlink, session.session_id, &name, settings).await
     }
 
-    async fn set_up(&self, session_id: u32, settings: &Settings) -> Result<()> {
+    async fn set_up_anew(&self, session_id: u32, from: &Settings, to: &Settings) -> Result<()> {
         let links = observe::links(&self.0.netlink).await?;
         let hidden = devices::wire_name(session_id);
         let mut of_session = links.values().filter(|link| devices::session_of(link) == Some(session_id));
         let device = of_session.find(|link| link.name != hidden);
         let device = device.with_context(|| format!("session {session_id}: its device is gone"))?;
-        devices::set_up(&self.0.netlink, session_id, &device.name, settings).await
+        devices::set_up_anew(&self.0.netlink, session_id, &device.name, from, to).await
     }
 }
 
@@ -59,7 +59,7 @@ impl World for Kernel<'_> {
             Step::DeleteDevice(device) => {
                 devices::delete(&self.0.netlink, &devices::wire_name(device.session_id)).await
             }
-            Step::SetUp { session_id, to, .. } => self.set_up(*session_id, to).await,
+            Step::SetUp { session_id, from, to } => self.set_up_anew(*session_id, from, to).await,
             Step::CreateDelivery(id) => devices::create_delivery(&self.0.netlink, *id).await,
             Step::DeleteDelivery(id) => devices::delete(&self.0.netlink, &devices::wire_name(*id)).await,
         }

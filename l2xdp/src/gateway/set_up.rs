@@ -10,7 +10,7 @@ use crate::reconcile::Made;
 use crate::slow_path::SlowPath;
 use crate::trace;
 use anyhow::{Context, Result, anyhow, bail};
-use log::info;
+use log::{info, warn};
 use rtnetlink::Handle;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -43,6 +43,13 @@ impl Gateway {
             }
             sleep(ANSWER_TURN).await;
             self.turn().await?;
+        }
+        if let Source::Kernel { tunnels, .. } = &self.source {
+            for id in tunnels.iter().filter(|id| !self.observed.l2tp.tunnels.contains_key(id)) {
+                warn!(
+                    "--tunnel {id}: the kernel has no such tunnel yet; its sessions are taken up when they come"
+                );
+            }
         }
         for (id, trouble) in &self.plan.trouble {
             tell(*id, trouble.as_deref());

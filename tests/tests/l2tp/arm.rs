@@ -108,6 +108,11 @@ impl Arm {
         self.running.counters(&self.lab, sessions)
     }
 
+    /// How many frames of a session the fast path has sent and received, if there is one.
+    pub fn fast(&self, session: &Session) -> Result<Option<[u64; 2]>> {
+        self.running.fast(&self.lab, session)
+    }
+
     fn device(&self, session: &Session) -> Result<&PacketSocket> {
         self.devices.get(&session.number).context("a session without a device")
     }

@@ -95,7 +95,9 @@ impl Carrier {
             Self::Driver => Ok(None),
             Self::Standalone => run("standalone").map(Some),
             Self::Kernel => run("kernel").map(Some),
-            Self::Accelerated => Daemon::accelerate(&lab.tun01, &loader, &["--all"], &files).map(Some),
+            Self::Accelerated => {
+                Daemon::accelerate(&lab.tun01, &loader, &["--all", "--mss", "off"], &files).map(Some)
+            }
         }
     }
 }
@@ -114,6 +116,15 @@ impl Running {
         }
         let driver = self.driver.as_ref().context("nobody counts")?;
         sessions.iter().map(|session| counted_by_driver(driver, session)).collect()
+    }
+
+    /// How many frames of a session the fast path has sent and received, if there is one.
+    pub fn fast(&self, lab: &Lab, session: &Session) -> Result<Option<[u64; 2]>> {
+        let Some(daemon) = &self.daemon else { return Ok(None) };
+        let shown = daemon.show_json(&lab.tun01)?;
+        let fast =
+            counters::of_path(&shown, session.id(), "fast").with_context(|| format!("no {session}"))?;
+        Ok(Some(["tx_packets", "rx_packets"].map(|name| fast.get(name).copied().unwrap_or_default())))
     }
 
     /// On both its paths.

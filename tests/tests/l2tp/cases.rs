@@ -15,6 +15,8 @@ pub struct Case {
     pub driver: &'static [Seen],
     /// What those do that do something else.
     pub others: Vec<(Carrier, Seen)>,
+    /// The fast path takes them.
+    pub fast: bool,
 }
 
 /// The packets for a session with a frame; none if there is no such packet for this session.
@@ -38,12 +40,12 @@ const ERROR: Seen = Seen { delivered: false, counted: &[("rx_errors", 1)] };
 
 /// All of them. Their order matters to the driver in this: a message without a number ends what one with it began.
 pub fn all() -> Vec<Case> {
-    let case = |name, packets, driver| Case { name, packets, driver, others: Vec::new() };
+    let case = |name, packets, driver| Case { name, packets, driver, others: Vec::new(), fast: false };
     let taken = |name, packets| case(name, packets, &[DELIVERED]);
     let left = |name, packets| case(name, packets, &[NOTHING]);
     let not_ours = |name, packets| case(name, packets, &[BAD_COOKIE]);
     vec![
-        taken("a right one", |session, frame| one(right(session, frame))),
+        taken("a right one", |session, frame| one(right(session, frame))).by_the_fast_path(),
         not_ours("first bit of the cookie", |session, frame| cookie(session, frame, 8, 0x80)),
         not_ours("last bit of the cookie", |session, frame| {
             cookie(session, frame, 7 + session.peer_cookie, 0x01)
@@ -95,6 +97,11 @@ pub fn all() -> Vec<Case> {
 impl Case {
     fn but(mut self, carrier: Carrier, seen: Seen) -> Self {
         self.others.push((carrier, seen));
+        self
+    }
+
+    fn by_the_fast_path(mut self) -> Self {
+        self.fast = true;
         self
     }
 }

@@ -63,11 +63,28 @@ fn same_delivery(bench: &Bench, tunnel: Tunnel, case: &Case) -> Result<()> {
     })?;
     let carrier = bench.candidate.running.carrier();
     let other = case.others.iter().find(|(other, _)| *other == carrier);
+    let before = if case.fast { fast(&bench.candidate, &given)? } else { Vec::new() };
     let done = outcomes(&bench.candidate, &given, &|given, outcome, at| match other {
         Some((_, seen)) => is_as_stated(seen, given, outcome),
         None => *outcome == right[at],
     });
-    done.map(drop)
+    done?;
+    if case.fast {
+        // Else the driver would be compared with itself.
+        let after = fast(&bench.candidate, &given)?;
+        let moved: Vec<_> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
+        ensure!(moved.iter().all(|&frames| frames == 1), "the fast path received {moved:?}");
+    }
+    Ok(())
+}
+
+/// What the fast path has received so far for each session.
+fn fast(candidate: &Arm, given: &[Given]) -> Result<Vec<u64>> {
+    let received = |given: &Given| {
+        let counts = candidate.fast(&given.session)?;
+        Ok(counts.map(|[_, received]| received).unwrap_or_default())
+    };
+    given.iter().map(received).collect()
 }
 
 fn is_as_stated(seen: &Seen, given: &Given, outcome: &Outcome) -> bool {
