@@ -32,6 +32,8 @@ pub const PLAIN: Wiring = Wiring { offloads: false, queues: 1 };
 pub struct Chain {
     hosts: [Namespace; 2],
     gateways: [Namespace; 2],
+    /// How its wires are.
+    pub wiring: Wiring,
     /// Logs and configuration.
     pub work: WorkDir,
 }
@@ -46,7 +48,7 @@ impl Chain {
         let hosts = [create("host01")?, create("host02")?];
         let gateways = [create("tun01")?, create("tun02")?];
         let work = WorkDir::create(&format!("{PREFIX}-chain"))?;
-        let chain = Self { hosts, gateways, work };
+        let chain = Self { hosts, gateways, wiring, work };
         for namespace in chain.hosts.iter().chain(&chain.gateways) {
             namespace.set("ipv6/conf/default/disable_ipv6", "1")?;
         }

@@ -16,6 +16,7 @@ mod setting;
 mod spread;
 mod stream;
 mod table;
+mod tcp;
 mod way;
 
 use std::fs;
@@ -43,6 +44,8 @@ pub struct Args {
 enum Bench {
     /// Packets per second through a chain of two gateways, or instructions per packet.
     Packets(Run),
+    /// TCP from host to host, and the CPU time that it takes; or instructions per MiB.
+    Tcp(Run),
     /// The ways to bring received frames into a session's device.
     Receive(Run),
 }
@@ -103,6 +106,7 @@ impl Bench {
     fn parts(&self) -> (Measure, &Run) {
         match self {
             Self::Packets(run) => (packets::run, run),
+            Self::Tcp(run) => (tcp::run, run),
             Self::Receive(run) => (receive::run, run),
         }
     }
@@ -118,6 +122,7 @@ impl Bench {
     fn name(&self) -> &'static str {
         match self {
             Self::Packets(_) => "packets",
+            Self::Tcp(_) => "tcp",
             Self::Receive(_) => "receive",
         }
     }

@@ -113,9 +113,11 @@ fn wire(attach: Attach) -> Wire {
 }
 
 fn daemons(chain: &Chain, loader: &Path, wire: &Wire) -> Result<Vec<Daemon>> {
+    // XDP at a port would have the host split its super-packets: where there are such, l2xdp chooses.
+    let mode = if chain.wiring.offloads { "auto" } else { wire.xdp_mode };
     let launch = |side| {
         let files = chain.work.file(chain.gateway(side).name());
-        let arguments = ["--xdp-mode", wire.xdp_mode];
+        let arguments = ["--xdp-mode", mode];
         Daemon::launch(chain.gateway(side), loader, &wire.config(side), &arguments, &files)
     };
     let mut daemons = Side::BOTH.map(launch).into_iter().collect::<Result<Vec<_>>>()?;
