@@ -7,6 +7,7 @@ mod chart;
 mod cpu;
 mod device;
 mod frame;
+mod latency;
 mod packets;
 mod place;
 mod receive;
@@ -46,6 +47,8 @@ enum Bench {
     Packets(Run),
     /// TCP from host to host, and the CPU time that it takes; or instructions per MiB.
     Tcp(Run),
+    /// What is added to the time of requests and responses, idle and under load.
+    Latency(Run),
     /// The ways to bring received frames into a session's device.
     Receive(Run),
 }
@@ -107,6 +110,7 @@ impl Bench {
         match self {
             Self::Packets(run) => (packets::run, run),
             Self::Tcp(run) => (tcp::run, run),
+            Self::Latency(run) => (latency::run, run),
             Self::Receive(run) => (receive::run, run),
         }
     }
@@ -123,6 +127,7 @@ impl Bench {
         match self {
             Self::Packets(_) => "packets",
             Self::Tcp(_) => "tcp",
+            Self::Latency(_) => "latency",
             Self::Receive(_) => "receive",
         }
     }

@@ -18,7 +18,7 @@ use super::setting::Setting;
 use super::stream;
 use super::way::{TUNNEL_MTU, Way, pair};
 
-const WAYS: [Way; 5] = [Way::Bridge, Way::Netdev, Way::Port, Way::Vxlan, Way::L2tpEth];
+const WAYS: [Way; 6] = [Way::Bridge, Way::Netdev, Way::NetdevTc, Way::Port, Way::Vxlan, Way::L2tpEth];
 const WIRINGS: [(&str, Wiring); 2] =
     [("no offloads", PLAIN), ("offloads", Wiring { offloads: true, ..PLAIN })];
 const STREAMS: [(u32, &str); 2] = [(1, "1 stream"), (8, "8 streams")];

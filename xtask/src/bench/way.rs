@@ -23,6 +23,8 @@ pub enum Way {
     Port,
     /// l2xdp, with a device that is bridged with the port.
     Netdev,
+    /// The same, with TC alone, which does not have the other end of a veth split super-packets.
+    NetdevTc,
     /// The kernel's VXLAN, bridged.
     Vxlan,
     /// The kernel's `l2tp_eth`, bridged.
@@ -46,6 +48,7 @@ impl Way {
             Self::Bridge => "raw wire",
             Self::Port => "port",
             Self::Netdev => "netdev",
+            Self::NetdevTc => "netdev, TC alone",
             Self::Vxlan => "vxlan",
             Self::L2tpEth => "l2tp_eth",
         }
@@ -71,11 +74,15 @@ impl Way {
                 }
             }
             Self::Port => at_work._daemons = daemons(chain, loader, &wire(Attach::Port))?,
-            Self::Netdev => {
+            Self::Netdev | Self::NetdevTc => {
                 for side in Side::BOTH {
                     chain.gateway(side).run_all(BRIDGE)?;
                 }
-                at_work._daemons = daemons(chain, loader, &wire(Attach::Netdev))?;
+                let mut wire = wire(Attach::Netdev);
+                if self == Self::NetdevTc {
+                    wire.xdp_mode = "tc";
+                }
+                at_work._daemons = daemons(chain, loader, &wire)?;
                 for side in Side::BOTH {
                     chain.teach(side, "l2x0")?;
                 }
@@ -114,7 +121,7 @@ fn wire(attach: Attach) -> Wire {
 
 fn daemons(chain: &Chain, loader: &Path, wire: &Wire) -> Result<Vec<Daemon>> {
     // XDP at a port would have the host split its super-packets: where there are such, l2xdp chooses.
-    let mode = if chain.wiring.offloads { "auto" } else { wire.xdp_mode };
+    let mode = if chain.wiring.offloads && wire.xdp_mode == "native" { "auto" } else { wire.xdp_mode };
     let launch = |side| {
         let files = chain.work.file(chain.gateway(side).name());
         let arguments = ["--xdp-mode", mode];

@@ -55,7 +55,7 @@ pub fn counter(count: &Count) -> Vec<Instruction> {
         copy(6, 1),
         load(WORD, 0, 1, SKB_PROTOCOL),
         unless_equal(0, IPV4, 2 + rest),
-        frame_byte(IP_PROTOCOL),
+        frame_byte(IP_PROTOCOL.into()),
         unless_equal(0, UDP, rest),
     ];
     [&select[..], &record, &[set(0, TC_UNSPEC), EXIT]].concat()
@@ -63,18 +63,15 @@ pub fn counter(count: &Count) -> Vec<Instruction> {
 
 /// XDP that counts and drops UDP over IPv4, and drops others uncounted.
 pub fn sink(count: &Count) -> Vec<Instruction> {
-    let mut record = vec![copy(8, 3), subtract_register(8, 2)];
-    record.extend(recorded(count));
-    let rest = record.len() as i16;
-    let select = [
-        load(HALF, 5, 2, 12),
-        unless_equal(5, IPV4, 2 + rest),
-        load(BYTE, 5, 2, IP_PROTOCOL as i16),
-        unless_equal(5, UDP, rest),
-    ];
-    let mut program = checked(34, &[&select[..], &record].concat());
-    program.extend([set(0, DROP), EXIT]);
-    program
+    for_udp(&dropped(count), DROP)
+}
+
+/// XDP that sends UDP to a port back where it came from, counts and drops other UDP over IPv4, and lets others pass.
+pub fn reflector(port: u16, count: &Count) -> Vec<Instruction> {
+    let mut back = swapped(&[(WORD, 0, 6), (HALF, 4, 10), (WORD, 26, 30), (HALF, UDP_FROM, UDP_TO)]);
+    back.extend([set(0, TX), EXIT]);
+    let select = [load(HALF, 5, 2, UDP_TO), unless_equal(5, port.to_be().into(), back.len() as i16)];
+    for_udp(&[&select[..], &back, &dropped(count)].concat(), PASS)
 }
 
 /// Hands everything to a device. XDP: to be sent from there. TC: that, or as if it had come in there.
@@ -92,6 +89,7 @@ const ADJUST_TAIL: i32 = 65;
 const ABORTED: i32 = 0;
 const DROP: i32 = 1;
 const PASS: i32 = 2;
+const TX: i32 = 3;
 const TC_SHOT: i32 = 2;
 const TC_UNSPEC: i32 = -1;
 
@@ -100,10 +98,40 @@ const SKB_LEN: i16 = 0;
 const SKB_PROTOCOL: i16 = 16;
 
 // In a frame.
-const IP_PROTOCOL: i32 = 23;
+const IP_PROTOCOL: i16 = 23;
+const UDP_FROM: i16 = 34;
+const UDP_TO: i16 = 36;
 /// ETH_P_IP, as it is read from a frame.
 const IPV4: i32 = 0x0800_u16.to_be() as i32;
 const UDP: i32 = 17;
+
+/// Counts a frame from r2 to r3, and drops it.
+fn dropped(count: &Count) -> Vec<Instruction> {
+    let length = [copy(8, 3), subtract_register(8, 2)];
+    [&length[..], &recorded(count), &[set(0, DROP), EXIT]].concat()
+}
+
+/// The body, in an XDP program, run on UDP over IPv4, and a verdict on all else.
+fn for_udp(body: &[Instruction], otherwise: i32) -> Vec<Instruction> {
+    let rest = body.len() as i16;
+    let select = [
+        load(HALF, 5, 2, 12),
+        unless_equal(5, IPV4, 2 + rest),
+        load(BYTE, 5, 2, IP_PROTOCOL),
+        unless_equal(5, UDP, rest),
+    ];
+    let mut program = checked(42, &[&select[..], body].concat());
+    program.extend([set(0, otherwise), EXIT]);
+    program
+}
+
+/// Exchanges what is at r2, by size and places.
+fn swapped(places: &[(u8, i16, i16)]) -> Vec<Instruction> {
+    let swap = |&(size, one, other): &(u8, i16, i16)| {
+        [load(size, 4, 2, one), load(size, 5, 2, other), store(size, 2, 5, one), store(size, 2, 4, other)]
+    };
+    places.iter().flat_map(swap).collect()
+}
 
 /// Counts a packet of r8 bytes. The time is taken once a batch, as that takes its time.
 fn recorded(count: &Count) -> Vec<Instruction> {
