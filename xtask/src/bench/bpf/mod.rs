@@ -9,7 +9,7 @@ mod syscall;
 
 pub use array::{Count, Seen, Turn};
 pub use program::{Kind, Link, Program};
-pub use programs::{counter, forwarder, generator, mixer, redirect, reflector, sink};
+pub use programs::{counter, forwarder, generator, mixer, pacer, redirect, reflector, sink};
 
 /// Frames that a live test run makes at a time, and after how many of them the time is taken.
 pub const BATCH: u32 = 64;

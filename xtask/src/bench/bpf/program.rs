@@ -80,6 +80,11 @@ impl Program {
 
     /// Runs it on so many copies of a frame, and does what it says with them, in the namespace of this thread.
     pub fn run_live(&self, frame: &[u8], copies: u32) -> Result<()> {
+        self.run_live_in(frame, copies, super::BATCH)
+    }
+
+    /// The same, in batches of so many.
+    pub fn run_live_in(&self, frame: &[u8], copies: u32, batch: u32) -> Result<()> {
         #[derive(Default)]
         #[repr(C)]
         struct Attributes {
@@ -103,7 +108,7 @@ impl Program {
             data: frame.as_ptr() as u64,
             repeat: copies,
             flags: LIVE_FRAMES,
-            batch: super::BATCH,
+            batch,
             ..Attributes::default()
         };
         call(TEST_RUN, attributes).context("cannot generate frames (Linux 5.18 or newer can)")?;

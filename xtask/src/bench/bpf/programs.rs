@@ -14,6 +14,22 @@ pub fn generator(head: &[u8], ifindex: u32) -> Vec<Instruction> {
     program
 }
 
+/// The same, at most one frame in so many nanoseconds: it waits in a loop.
+pub fn pacer(head: &[u8], gap: u32, turn: &Turn, ifindex: u32) -> Vec<Instruction> {
+    // As often as the verifier likes to follow.
+    const LOOKS: i32 = 1000;
+    let again = |instructions: i16| if_less(9, LOOKS, -instructions - 1);
+    let mut program = vec![copy(6, 1)];
+    program.extend(value_of(7, turn.array()));
+    program.extend([load(DOUBLE, 8, 7, 0), set(9, 0)]);
+    // What is due is behind now, but no more than a batch of frames was.
+    program.extend([add(9, 1), call(KTIME_GET_NS), if_greater(0, 8, 1), again(3)]);
+    program.extend([copy(1, 0), add(1, -(gap as i32) * 16), if_greater(8, 1, 1), copy(8, 1)]);
+    program.extend([add(8, gap as i32), store(DOUBLE, 7, 8, 0), copy(1, 6)]);
+    program.extend(generator(head, ifindex));
+    program
+}
+
 /// The same with several kinds of frame, so many of each in turn: its length, and its head. All frames come with a length
 /// of `longest`, and are cut.
 pub fn mixer(kinds: &[(u32, usize, &[u8])], longest: usize, turn: &Turn, ifindex: u32) -> Vec<Instruction> {
@@ -66,10 +82,12 @@ pub fn sink(count: &Count) -> Vec<Instruction> {
     for_udp(&dropped(count), DROP)
 }
 
-/// XDP that sends UDP to a port back where it came from, counts and drops other UDP over IPv4, and lets others pass.
-pub fn reflector(port: u16, count: &Count) -> Vec<Instruction> {
+/// XDP that sends UDP to a port back out of its device, counts and drops other UDP over IPv4, and lets others pass.
+///
+/// By a redirect: what a veth is told to transmit (`XDP_TX`) stays in the queue unless the other end has XDP as well.
+pub fn reflector(port: u16, ifindex: u32, count: &Count) -> Vec<Instruction> {
     let mut back = swapped(&[(WORD, 0, 6), (HALF, 4, 10), (WORD, 26, 30), (HALF, UDP_FROM, UDP_TO)]);
-    back.extend([set(0, TX), EXIT]);
+    back.extend(send_out_of(ifindex, 0));
     let select = [load(HALF, 5, 2, UDP_TO), unless_equal(5, port.to_be().into(), back.len() as i16)];
     for_udp(&[&select[..], &back, &dropped(count)].concat(), PASS)
 }
@@ -89,7 +107,6 @@ const ADJUST_TAIL: i32 = 65;
 const ABORTED: i32 = 0;
 const DROP: i32 = 1;
 const PASS: i32 = 2;
-const TX: i32 = 3;
 const TC_SHOT: i32 = 2;
 const TC_UNSPEC: i32 = -1;
 
