@@ -102,7 +102,7 @@ impl Chain {
             let gateway = self.gateway(side);
             for (from, to) in [("eth0", "eth1"), ("eth1", "eth0")] {
                 let [from, to] = [Device::of(gateway, from)?, Device::of(gateway, to)?];
-                let program = Program::load(Kind::Xdp, &bpf::redirect(to.index, false))?;
+                let program = Program::load_named(Kind::Xdp, &bpf::redirect(to.index, false), "redirect")?;
                 links.push(gateway.enter(|| program.attach_xdp(from.index))?);
             }
         }

@@ -1,5 +1,7 @@
 //! The frames that the generator sends.
 
+use l2xdp_tests::wire::Side;
+
 /// A UDP packet without a checksum, in an Ethernet frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain {
@@ -26,8 +28,12 @@ pub struct Tunnelled {
 
 /// Of a plain frame, what a generator writes: all but the UDP header's end. A multiple of four bytes.
 pub const PLAIN_HEAD: usize = 40;
+/// Where the UDP ports are in it.
+pub const PLAIN_PORTS: usize = 14 + 20;
 /// From the outer Ethernet header to the inner one. A multiple of four bytes.
 pub const HEAD: usize = 14 + OUTER + ETHERNET;
+/// Where the session's id is in it.
+pub const SESSION: usize = 14 + 20 + 8 + 4;
 const OUTER: usize = 20 + 8 + 8 + 8 + 4;
 const ETHERNET: usize = 14;
 
@@ -51,6 +57,17 @@ impl Plain {
 }
 
 impl Tunnelled {
+    /// Of the session that tun02 has with tun01.
+    pub fn to_two(macs: [u8; 12]) -> Self {
+        Self {
+            macs,
+            addresses: [[1, 1, 1, 2], [2, 2, 2, 2]],
+            ports: [Side::One.port(), Side::Two.port()],
+            session: Side::Two.session_id(),
+            cookie: 0x0123_4567_89ab_cdef_u64.to_be_bytes(),
+        }
+    }
+
     /// With a frame of `length` bytes inside, its Ethernet header included.
     pub fn bytes(&self, length: usize) -> Vec<u8> {
         let [from, to] = self.addresses;

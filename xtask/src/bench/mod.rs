@@ -4,6 +4,8 @@ mod bpf;
 mod burst;
 mod chain;
 mod chart;
+mod cores;
+mod cost;
 mod cpu;
 mod device;
 mod frame;
@@ -12,8 +14,10 @@ mod packets;
 mod place;
 mod receive;
 mod report;
+mod scale;
 mod scene;
 mod setting;
+mod source;
 mod spread;
 mod stream;
 mod table;
@@ -49,6 +53,12 @@ enum Bench {
     Tcp(Run),
     /// What is added to the time of requests and responses, idle and under load.
     Latency(Run),
+    /// Many sessions: packets per second, memory, and the time to fill the maps.
+    Scale(Run),
+    /// Each program alone: time or instructions per packet, and its size.
+    Cost(Run),
+    /// One tunnel at one CPU and at two.
+    Cores(Run),
     /// The ways to bring received frames into a session's device.
     Receive(Run),
 }
@@ -111,6 +121,9 @@ impl Bench {
             Self::Packets(run) => (packets::run, run),
             Self::Tcp(run) => (tcp::run, run),
             Self::Latency(run) => (latency::run, run),
+            Self::Scale(run) => (scale::run, run),
+            Self::Cost(run) => (cost::run, run),
+            Self::Cores(run) => (cores::run, run),
             Self::Receive(run) => (receive::run, run),
         }
     }
@@ -128,6 +141,9 @@ impl Bench {
             Self::Packets(_) => "packets",
             Self::Tcp(_) => "tcp",
             Self::Latency(_) => "latency",
+            Self::Scale(_) => "scale",
+            Self::Cost(_) => "cost",
+            Self::Cores(_) => "cores",
             Self::Receive(_) => "receive",
         }
     }

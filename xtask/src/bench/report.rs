@@ -24,6 +24,9 @@ pub struct Report {
     pub reference: String,
     /// The candidate that stands for what all figures contain and none is to blame for.
     pub common: Option<String>,
+    /// Measures that are not compared.
+    #[serde(default)]
+    pub absolute: Vec<String>,
     /// Others to compare, the one with the other.
     pub pairs: Vec<[String; 2]>,
     /// The figures.
@@ -63,8 +66,11 @@ impl Report {
         }
     }
 
-    /// A candidate's figures by another's, round by round.
+    /// A candidate's figures by another's, round by round, unless they are not to be compared.
     pub fn ratios(&self, candidate: &str, other: &str, measure: &str) -> Vec<f64> {
+        if self.absolute.iter().any(|name| name == measure) {
+            return Vec::new();
+        }
         let others = self.net(other, measure);
         self.net(candidate, measure).into_iter().zip(others).map(|(one, other)| one / other).collect()
     }

@@ -98,13 +98,7 @@ impl Scene {
         let forwarder = Program::load(Kind::Xdp, &bpf::forwarder(&macs, out.index))?;
         let port = Device::of(&lab.inet, "eth1")?;
         let forwarding = lab.inet.enter(|| forwarder.attach_xdp(port.index))?;
-        let frames = Tunnelled {
-            macs,
-            addresses: [[1, 1, 1, 2], [2, 2, 2, 2]],
-            ports: [Side::One.port(), Side::Two.port()],
-            session: Side::Two.session_id(),
-            cookie: 0x0123_4567_89ab_cdef_u64.to_be_bytes(),
-        };
+        let frames = Tunnelled::to_two(macs);
         let port = wire(Attach::Port);
         let sender = Daemon::start(
             &lab.tun01,

@@ -30,6 +30,7 @@ impl Setting {
             rounds: self.rounds,
             reference: String::new(),
             common: None,
+            absolute: Vec::new(),
             pairs: Vec::new(),
             figures,
         })

@@ -48,10 +48,9 @@ fn ratio(values: &[f64]) -> String {
 }
 
 fn spread(values: &[f64], shown: impl Fn(f64) -> String) -> String {
-    Spread::of(values.iter().copied()).map_or_else(
-        || "–".to_owned(),
-        |Spread { least, median, most }| format!("{} ({}–{})", shown(median), shown(least), shown(most)),
-    )
+    let Some(spread) = Spread::of(values.iter().copied()) else { return "–".to_owned() };
+    let [least, median, most] = [spread.least, spread.median, spread.most].map(shown);
+    if least == most { median } else { format!("{median} ({least}–{most})") }
 }
 
 #[cfg(test)]
@@ -63,11 +62,11 @@ mod tests {
     fn costs_are_net_and_ratios_taken_round_by_round() {
         let report = json!({
             "bench": "receive", "kernel": "6.1", "unit": "instructions", "notes": ["Beware."], "rounds": 3,
-            "reference": "tc", "common": "alone", "pairs": [["xdp", "tc"]],
+            "reference": "tc", "common": "alone", "absolute": ["size"], "pairs": [["xdp", "tc"], ["no", "tc"]],
             "figures": {
                 "alone": {"packet": [100, 200, 100]},
                 "tc": {"packet": [1100, 2200, 1100], "TCP": [50, 50, 50]},
-                "xdp": {"packet": [600, 1200, 700], "TCP": [25, 25, 75]},
+                "xdp": {"packet": [600, 1200, 700], "TCP": [25, 25, 75], "size": [7]},
             },
         });
         let table = table(&serde_json::from_value(report).unwrap()).unwrap();
@@ -83,10 +82,10 @@ mod tests {
         assert_eq!(
             rows[5..],
             [
-                "| alone | 100 (100–200) | – |",
-                "| tc | 1 000 (1 000–2 000); 1.00 (1.00–1.00) | 50.0 (50.0–50.0); 1.00 (1.00–1.00) |",
-                "| xdp | 600 (500–1 000); 0.50 (0.50–0.60) | 25.0 (25.0–75.0); 0.50 (0.50–1.50) |",
-                "| xdp : tc | 0.50 (0.50–0.60) | 0.50 (0.50–1.50) |",
+                "| alone | 100 (100–200) | – | – |",
+                "| tc | 1 000 (1 000–2 000); 1.00 | 50.0; 1.00 | – |",
+                "| xdp | 600 (500–1 000); 0.50 (0.50–0.60) | 25.0 (25.0–75.0); 0.50 (0.50–1.50) | 7.00 |",
+                "| xdp : tc | 0.50 (0.50–0.60) | 0.50 (0.50–1.50) | – |",
             ]
         );
     }

@@ -33,7 +33,8 @@ pub enum Way {
 
 /// A way at work; it ends with this.
 pub struct AtWork {
-    _daemons: Vec<Daemon>,
+    /// Both gateways', if l2xdp is at work.
+    pub daemons: Vec<Daemon>,
     _links: Vec<Link>,
 }
 
@@ -65,7 +66,7 @@ impl Way {
 
     /// Puts it to work in a new chain.
     pub fn start(self, chain: &Chain, loader: &Path) -> Result<AtWork> {
-        let mut at_work = AtWork { _daemons: Vec::new(), _links: Vec::new() };
+        let mut at_work = AtWork { daemons: Vec::new(), _links: Vec::new() };
         match self {
             Self::Bare => at_work._links = chain.redirect()?,
             Self::Bridge => {
@@ -73,7 +74,7 @@ impl Way {
                     chain.bridge(side, "eth0")?;
                 }
             }
-            Self::Port => at_work._daemons = daemons(chain, loader, &wire(Attach::Port))?,
+            Self::Port => at_work.daemons = daemons(chain, loader, &wire(Attach::Port))?,
             Self::Netdev | Self::NetdevTc => {
                 for side in Side::BOTH {
                     chain.gateway(side).run_all(BRIDGE)?;
@@ -82,7 +83,7 @@ impl Way {
                 if self == Self::NetdevTc {
                     wire.xdp_mode = "tc";
                 }
-                at_work._daemons = daemons(chain, loader, &wire)?;
+                at_work.daemons = daemons(chain, loader, &wire)?;
                 for side in Side::BOTH {
                     chain.teach(side, "l2x0")?;
                 }

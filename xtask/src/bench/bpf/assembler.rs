@@ -48,6 +48,16 @@ pub const fn subtract_register(from: u8, what: u8) -> Instruction {
     instruction(0x1f, from, what, 0, 0)
 }
 
+/// Leaves the remainder of a division.
+pub const fn modulo(register: u8, by: i32) -> Instruction {
+    instruction(0x97, register, 0, 0, by)
+}
+
+/// Puts the most significant of four bytes first.
+pub const fn big_endian_word(register: u8) -> Instruction {
+    instruction(0xdc, register, 0, 0, 32)
+}
+
 /// Leaves these bits.
 pub const fn and(register: u8, value: i32) -> Instruction {
     instruction(0x57, register, 0, 0, value)

@@ -3,13 +3,15 @@
 
 mod array;
 mod assembler;
+mod info;
 mod program;
 mod programs;
 mod syscall;
 
 pub use array::{Count, Seen, Turn};
+pub use info::{Statistics, programs_of};
 pub use program::{Kind, Link, Program};
-pub use programs::{counter, forwarder, generator, mixer, pacer, redirect, reflector, sink};
+pub use programs::{counter, forwarder, generator, mixer, pacer, redirect, reflector, scatterer, sink};
 
 /// Frames that a live test run makes at a time, and after how many of them the time is taken.
 pub const BATCH: u32 = 64;

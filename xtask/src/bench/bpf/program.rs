@@ -36,6 +36,11 @@ const LIVE_FRAMES: u32 = 1 << 1;
 impl Program {
     /// Loads one.
     pub fn load(kind: Kind, program: &[Instruction]) -> Result<Self> {
+        Self::load_named(kind, program, "bench")
+    }
+
+    /// Loads one, with a name of at most 15 bytes.
+    pub fn load_named(kind: Kind, program: &[Instruction], name: &str) -> Result<Self> {
         #[derive(Default)]
         #[repr(C)]
         struct Attributes {
@@ -43,14 +48,19 @@ impl Program {
             count: u32,
             instructions: u64,
             license: u64,
-            rest: [u64; 5],
+            log: [u64; 2],
+            kernel_and_flags: [u32; 2],
+            name: [u8; 16],
         }
+        let mut bytes = [0; 16];
+        bytes.iter_mut().take(15).zip(name.as_bytes()).for_each(|(byte, letter)| *byte = *letter);
         let attributes = Attributes {
             kind: kind as u32,
             count: program.len() as u32,
             instructions: program.as_ptr() as u64,
             license: c"GPL".as_ptr() as u64,
-            rest: [0; 5],
+            name: bytes,
+            ..Attributes::default()
         };
         Ok(Self(open(LOAD, attributes).context("cannot load a program of the bench's")?))
     }

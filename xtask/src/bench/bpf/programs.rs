@@ -30,6 +30,19 @@ pub fn pacer(head: &[u8], gap: u32, turn: &Turn, ifindex: u32) -> Vec<Instructio
     program
 }
 
+/// The same, with one of so many numbers from 1 in four bytes behind an offset: any, each as often as another.
+pub fn scatterer(head: &[u8], offset: usize, numbers: u32, ifindex: u32) -> Vec<Instruction> {
+    let mut program =
+        vec![copy(6, 1), call(GET_PRANDOM_U32), copy(8, 0), modulo(8, numbers as i32), add(8, 1)];
+    program.extend([big_endian_word(8), copy(1, 6)]);
+    let mut write = words(head);
+    write.push(store(WORD, 2, 8, offset as i16));
+    write.extend(send_out_of(ifindex, 0));
+    program.extend(checked(head.len(), &write));
+    program.extend([set(0, ABORTED), EXIT]);
+    program
+}
+
 /// The same with several kinds of frame, so many of each in turn: its length, and its head. All frames come with a length
 /// of `longest`, and are cut.
 pub fn mixer(kinds: &[(u32, usize, &[u8])], longest: usize, turn: &Turn, ifindex: u32) -> Vec<Instruction> {
@@ -99,6 +112,7 @@ pub fn redirect(ifindex: u32, ingress: bool) -> Vec<Instruction> {
 
 // Helpers.
 const KTIME_GET_NS: i32 = 5;
+const GET_PRANDOM_U32: i32 = 7;
 const GET_SMP_PROCESSOR_ID: i32 = 8;
 const REDIRECT: i32 = 23;
 const ADJUST_TAIL: i32 = 65;
