@@ -150,7 +150,9 @@ fn under_load(chain: &Chain, load: &Count) -> Result<Vec<f64>> {
             });
             let some = host.enter(|| {
                 let asker = Asker::new()?;
-                while load.look()?.packets == 0 && !over.load(Ordering::Relaxed) {}
+                while load.look()?.packets == 0 && !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
                 Ok(asker.ask(REQUESTS - trips.len(), &over))
             });
             generator.join().map_err(|_| anyhow!("the generator panicked"))??;
