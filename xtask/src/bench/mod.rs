@@ -11,6 +11,7 @@ mod device;
 mod frame;
 mod latency;
 mod packets;
+mod pins;
 mod place;
 mod receive;
 mod report;

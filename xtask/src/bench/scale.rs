@@ -69,9 +69,7 @@ fn measure(sessions: u32, receiver: &Path, setting: &Setting) -> Result<Measured
     let generator = Program::load(Kind::Xdp, &generator)?;
     let interval = near.enter(|| {
         cpu::claim(0, load.realtime)?;
-        (0..load.bursts).try_fold(f64::INFINITY, |least, _| {
-            Ok(least.min(burst::send(&generator, &frame, load.burst, &sink.count)?.interval()?))
-        })
+        load.least(|| burst::send(&generator, &frame, load.burst, &sink.count)?.interval())
     })?;
     let [memory, load, fill] = ABSOLUTE.map(str::to_owned);
     Ok(vec![

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use l2xdp_tests::command::{self, SOON};
 use l2xdp_tests::daemon::Daemon;
 use l2xdp_tests::netns::Namespace;
@@ -24,6 +24,7 @@ use l2xdp_tests::wire::{Attach, Cookie, Side, Underlay, Wire};
 use super::bpf::{self, Count, Kind, Link, Program};
 use super::device::{self, Device};
 use super::frame::{HEAD, Tunnelled};
+use super::pins::Pins;
 use super::{burst, cpu, stream};
 
 /// The lab, ready for candidates at tun02.
@@ -89,7 +90,7 @@ impl Scene {
         ])?;
         // A window that no queue on the way overflows by.
         lab.tun02.set("ipv4/tcp_rmem", "4096 524288 524288")?;
-        let pins = Pins::create()?;
+        let pins = Pins::create(PREFIX)?;
         let count = Count::new()?;
         let counter = Program::load(Kind::Tc, &bpf::counter(&count))?;
         counter.pin(&pins.path("counter"))?;
@@ -265,28 +266,5 @@ impl Drop for CountedWan<'_> {
         if let Err(error) = self.0.run("tc qdisc del dev eth0 clsact") {
             eprintln!("{error:#}");
         }
-    }
-}
-
-/// Names in bpffs; they go with this.
-struct Pins(PathBuf);
-
-impl Pins {
-    fn create() -> Result<Self> {
-        let path = Path::new("/sys/fs/bpf").join(PREFIX);
-        // Left by a run that was killed.
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self(path))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Pins {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }

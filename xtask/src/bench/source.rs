@@ -71,10 +71,7 @@ impl<'a> Source<'a> {
         self.host.enter(|| {
             cpu::claim(cpu, load.realtime)?;
             self.warm_up(sink)?;
-            (0..load.bursts).try_fold(f64::INFINITY, |least, _| {
-                let seen = burst::send(&self.generator, &self.frame, load.burst, &sink.count)?;
-                Ok(least.min(seen.interval()?))
-            })
+            load.least(|| burst::send(&self.generator, &self.frame, load.burst, &sink.count)?.interval())
         })
     }
 

@@ -60,14 +60,9 @@ impl Count {
 
     /// What was seen since the last reset, on all CPUs.
     pub fn look(&self) -> Result<Seen> {
-        Ok(self.look_at_each()?.into_iter().fold(Seen::default(), Seen::and))
-    }
-
-    /// The same, CPU by CPU.
-    pub fn look_at_each(&self) -> Result<[Seen; SLOTS]> {
         let mut seen = [Seen::default(); SLOTS];
         element(&self.0, LOOKUP, &mut seen)?;
-        Ok(seen)
+        Ok(seen.into_iter().fold(Seen::default(), Seen::and))
     }
 
     /// Begins anew.

@@ -1,68 +1,9 @@
-//! The programs.
+//! The programs that send on, send back and count.
 
 use super::BATCH;
-use super::array::{Count, SLOTS, Seen, Turn};
+use super::array::{Count, SLOTS, Seen};
 use super::assembler::*;
-
-/// XDP that writes `head` over the head of every frame and sends it out of a device.
-///
-/// A frame of a live test run comes round again with whatever the last round made of its head.
-pub fn generator(head: &[u8], ifindex: u32) -> Vec<Instruction> {
-    let write = words(head);
-    let mut program = checked(head.len(), &[write, send_out_of(ifindex, 0)].concat());
-    program.extend([set(0, ABORTED), EXIT]);
-    program
-}
-
-/// The same, at most one frame in so many nanoseconds: it waits in a loop.
-pub fn pacer(head: &[u8], gap: u32, turn: &Turn, ifindex: u32) -> Vec<Instruction> {
-    // As often as the verifier likes to follow.
-    const LOOKS: i32 = 1000;
-    let again = |instructions: i16| if_less(9, LOOKS, -instructions - 1);
-    let mut program = vec![copy(6, 1)];
-    program.extend(value_of(7, turn.array()));
-    program.extend([load(DOUBLE, 8, 7, 0), set(9, 0)]);
-    // What is due is behind now, but no more than a batch of frames was.
-    program.extend([add(9, 1), call(KTIME_GET_NS), if_greater(0, 8, 1), again(3)]);
-    program.extend([copy(1, 0), add(1, -(gap as i32) * 16), if_greater(8, 1, 1), copy(8, 1)]);
-    program.extend([add(8, gap as i32), store(DOUBLE, 7, 8, 0), copy(1, 6)]);
-    program.extend(generator(head, ifindex));
-    program
-}
-
-/// The same, with one of so many numbers from 1 in four bytes behind an offset: any, each as often as another.
-pub fn scatterer(head: &[u8], offset: usize, numbers: u32, ifindex: u32) -> Vec<Instruction> {
-    let mut program =
-        vec![copy(6, 1), call(GET_PRANDOM_U32), copy(8, 0), modulo(8, numbers as i32), add(8, 1)];
-    program.extend([big_endian_word(8), copy(1, 6)]);
-    let mut write = words(head);
-    write.push(store(WORD, 2, 8, offset as i16));
-    write.extend(send_out_of(ifindex, 0));
-    program.extend(checked(head.len(), &write));
-    program.extend([set(0, ABORTED), EXIT]);
-    program
-}
-
-/// The same with several kinds of frame, so many of each in turn: its length, and its head. All frames come with a length
-/// of `longest`, and are cut.
-pub fn mixer(kinds: &[(u32, usize, &[u8])], longest: usize, turn: &Turn, ifindex: u32) -> Vec<Instruction> {
-    let all: u32 = kinds.iter().map(|(count, ..)| count).sum();
-    let mut program = vec![copy(6, 1)];
-    program.extend(value_of(7, turn.array()));
-    program.extend([load(DOUBLE, 8, 7, 0), copy(1, 8), add(1, 1), if_less(1, all as i32, 1), set(1, 0)]);
-    program.push(store(DOUBLE, 7, 1, 0));
-    let mut before = 0;
-    for (count, length, head) in kinds {
-        before += count;
-        let cut = [copy(1, 6), set(2, *length as i32 - longest as i32), call(ADJUST_TAIL), copy(1, 6)];
-        let write = checked(head.len(), &[words(head), send_out_of(ifindex, 0)].concat());
-        let body = [&cut[..], &write, &[set(0, ABORTED), EXIT]].concat();
-        program.push(if_at_least(8, before as i32, body.len() as i16));
-        program.extend(body);
-    }
-    program.extend([set(0, ABORTED), EXIT]);
-    program
-}
+use super::parts::{KTIME_GET_NS, checked, send_out_of, words};
 
 /// XDP that sends every IPv4 packet out of a device, with these MAC addresses before it, and lets others pass.
 pub fn forwarder(macs: &[u8; 12], ifindex: u32) -> Vec<Instruction> {
@@ -111,14 +52,9 @@ pub fn redirect(ifindex: u32, ingress: bool) -> Vec<Instruction> {
 }
 
 // Helpers.
-const KTIME_GET_NS: i32 = 5;
-const GET_PRANDOM_U32: i32 = 7;
 const GET_SMP_PROCESSOR_ID: i32 = 8;
-const REDIRECT: i32 = 23;
-const ADJUST_TAIL: i32 = 65;
 
 // Verdicts.
-const ABORTED: i32 = 0;
 const DROP: i32 = 1;
 const PASS: i32 = 2;
 const TC_SHOT: i32 = 2;
@@ -191,39 +127,9 @@ fn recorded(count: &Count) -> Vec<Instruction> {
     ]
 }
 
-/// The body, in an XDP program, run where the frame has so many bytes; r2 is its begin, r3 its end. What follows is run
-/// otherwise.
-fn checked(bytes: usize, body: &[Instruction]) -> Vec<Instruction> {
-    let past_end = if_greater(4, 3, body.len() as i16);
-    let check = [load(WORD, 2, 1, 0), load(WORD, 3, 1, 4), copy(4, 2), add(4, bytes as i32), past_end];
-    [&check[..], body].concat()
-}
-
-/// Writes bytes to r2, four at a time.
-fn words(bytes: &[u8]) -> Vec<Instruction> {
-    let word = |(index, word): (usize, &[u8])| {
-        let value = i32::from_ne_bytes([word[0], word[1], word[2], word[3]]);
-        store_value(2, 4 * index as i16, value)
-    };
-    bytes.chunks_exact(4).enumerate().map(word).collect()
-}
-
-fn send_out_of(ifindex: u32, flags: i32) -> Vec<Instruction> {
-    vec![set(1, ifindex.cast_signed()), set(2, flags), call(REDIRECT), EXIT]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_head_is_written_in_words_before_the_frame_is_sent() {
-        let program = generator(&[1, 0, 0, 0, 2, 0, 0, 0], 7);
-        assert_eq!(program[5..7], [store_value(2, 0, 1), store_value(2, 4, 2)]);
-        assert_eq!(program[7..], [set(1, 7), set(2, 0), call(REDIRECT), EXIT, set(0, ABORTED), EXIT]);
-        // A frame too short for it jumps to the abort.
-        assert_eq!(program[4].offset, 6);
-    }
 
     #[test]
     fn a_forwarder_passes_what_is_not_ipv4() {
