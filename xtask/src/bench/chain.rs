@@ -19,14 +19,25 @@ use super::frame::Plain;
 /// How the wires are.
 #[derive(Clone, Copy, Debug)]
 pub struct Wiring {
-    /// Super-packets and unfinished checksums go over them. XDP has no use for such.
-    pub offloads: bool,
+    /// Where super-packets and unfinished checksums go over them. XDP has no use for such.
+    pub offloads: Offloads,
     /// Queues of each device, of which a CPU uses its own.
     pub queues: u32,
 }
 
+/// Where wires are as good as memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offloads {
+    /// Nowhere.
+    None,
+    /// Between hosts and gateways, as with virtual machines beside a gateway.
+    AtHosts,
+    /// Between the gateways as well, which no real wire is.
+    Everywhere,
+}
+
 /// Frames of at most 1500 bytes with finished checksums, one queue.
-pub const PLAIN: Wiring = Wiring { offloads: false, queues: 1 };
+pub const PLAIN: Wiring = Wiring { offloads: Offloads::None, queues: 1 };
 
 /// The chain.
 pub struct Chain {
@@ -54,9 +65,10 @@ impl Chain {
         }
         let [host01, host02] = &chain.hosts;
         let [tun01, tun02] = &chain.gateways;
-        join((host01, "eth0"), (tun01, "eth1"), wiring)?;
-        join((tun01, "eth0"), (tun02, "eth0"), wiring)?;
-        join((tun02, "eth1"), (host02, "eth0"), wiring)?;
+        let (lan, wan) = (wiring.offloads != Offloads::None, wiring.offloads == Offloads::Everywhere);
+        join((host01, "eth0"), (tun01, "eth1"), lan, wiring.queues)?;
+        join((tun01, "eth0"), (tun02, "eth0"), wan, wiring.queues)?;
+        join((tun02, "eth1"), (host02, "eth0"), lan, wiring.queues)?;
         for side in Side::BOTH {
             let [here, there] = [side, side.other()].map(|side| Underlay::V4.address(side));
             chain.gateway(side).run(&format!("ip addr add {here} peer {there} dev eth0"))?;
@@ -118,8 +130,8 @@ impl Chain {
     }
 }
 
-fn join(here: (&Namespace, &str), there: (&Namespace, &str), wiring: Wiring) -> Result<()> {
-    let (queues, peer) = (wiring.queues, there.0.name());
+fn join(here: (&Namespace, &str), there: (&Namespace, &str), offloads: bool, queues: u32) -> Result<()> {
+    let peer = there.0.name();
     let queues = format!("numtxqueues {queues} numrxqueues {queues}");
     here.0
         .run(&format!(
@@ -129,7 +141,7 @@ fn join(here: (&Namespace, &str), there: (&Namespace, &str), wiring: Wiring) -> 
         .with_context(|| format!("cannot join {} and {peer}", here.0.name()))?;
     // XDP forgets what a frame with an unfinished checksum is to become. With GRO a veth takes in what XDP sends to it; the
     // other end, when it comes up, has to find that so.
-    let words = if wiring.offloads { "gro on" } else { "tx off txvlan off gro on" };
+    let words = if offloads { "gro on" } else { "tx off txvlan off gro on" };
     for (namespace, device) in [here, there] {
         namespace.run(&format!("ethtool -K {device} {words}"))?;
     }

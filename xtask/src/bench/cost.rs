@@ -2,7 +2,7 @@
 
 use std::process;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use l2xdp_tests::wire::Side;
 
 use super::bpf::{Statistics, programs_of};
@@ -75,6 +75,7 @@ fn measure(subject: Subject, setting: &Setting) -> Result<Measured> {
     // Of the bench's own there are several, one of which was at work.
     let program = programs.max_by_key(|program| program.runs);
     let program = program.with_context(|| format!("process {process} has no program {}", subject.name))?;
+    ensure!(program.runs > 0, "{} never ran, or the kernel has not timed it", subject.name);
     let unit = if setting.counted { "instructions" } else { "ns" };
     let [jited, translated, verified] = SIZES.map(str::to_owned);
     Ok(vec![

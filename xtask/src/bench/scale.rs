@@ -18,6 +18,7 @@ use super::frame::{HEAD, SESSION, Tunnelled};
 use super::report::{Measured, Report, alternate};
 use super::setting::Setting;
 use super::source::Sink;
+use super::spread::shown;
 use super::way::Way;
 use crate::project;
 
@@ -46,7 +47,7 @@ pub fn run(setting: &Setting) -> Result<Report> {
 }
 
 fn name(sessions: u32) -> String {
-    if sessions == 1 { "1 session".to_owned() } else { format!("{sessions} sessions") }
+    if sessions == 1 { "1 session".to_owned() } else { format!("{} sessions", shown(sessions.into())) }
 }
 
 /// What the receiver says of itself.

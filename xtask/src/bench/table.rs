@@ -19,19 +19,38 @@ pub fn table(report: &Report) -> Result<String> {
         report.reference,
     );
     report.notes.iter().try_for_each(|note| writeln!(text, "{note}"))?;
-    let measures = report.measures();
-    writeln!(text, "\n| | {} |", measures.join(" | "))?;
-    writeln!(text, "|---|{}", "---|".repeat(measures.len()))?;
-    for candidate in report.candidates() {
-        let cells = measures.iter().map(|measure| cell(report, candidate, measure));
-        writeln!(text, "| {candidate} | {} |", cells.collect::<Vec<_>>().join(" | "))?;
-    }
-    let known: Vec<_> = report.candidates().collect();
-    for [one, other] in report.pairs.iter().filter(|pair| pair.iter().all(|name| known.contains(&&**name))) {
-        let ratios = measures.iter().map(|measure| ratio(&report.ratios(one, other, measure)));
-        writeln!(text, "| {one} : {other} | {} |", ratios.collect::<Vec<_>>().join(" | "))?;
+    let rows = rows(report);
+    // Many measures of few candidates are read downwards.
+    let rows = if rows[0].len() > rows.len() { transposed(&rows) } else { rows };
+    text.push('\n');
+    for (number, row) in rows.iter().enumerate() {
+        writeln!(text, "| {} |", row.join(" | "))?;
+        if number == 0 {
+            writeln!(text, "|{}", "---|".repeat(row.len()))?;
+        }
     }
     Ok(text)
+}
+
+/// A row of names, then one for every candidate and every pair.
+fn rows(report: &Report) -> Vec<Vec<String>> {
+    let measures = report.measures();
+    let row = |name: &str, cell: &dyn Fn(&str) -> String| {
+        std::iter::once(name.to_owned()).chain(measures.iter().map(|measure| cell(measure))).collect()
+    };
+    let known: Vec<_> = report.candidates().collect();
+    let mut rows: Vec<Vec<String>> = vec![row("", &str::to_owned)];
+    rows.extend(known.iter().map(|candidate| row(candidate, &|measure| cell(report, candidate, measure))));
+    for [one, other] in report.pairs.iter().filter(|pair| pair.iter().all(|name| known.contains(&&**name))) {
+        let ratios = |measure: &str| ratio(&report.ratios(one, other, measure));
+        rows.push(row(&format!("{one} : {other}"), &ratios));
+    }
+    rows
+}
+
+fn transposed(rows: &[Vec<String>]) -> Vec<Vec<String>> {
+    let columns = rows.first().map_or(0, Vec::len);
+    (0..columns).map(|column| rows.iter().map(|row| row[column].clone()).collect()).collect()
 }
 
 fn cell(report: &Report, candidate: &str, measure: &str) -> String {
@@ -57,6 +76,12 @@ fn spread(values: &[f64], shown: impl Fn(f64) -> String) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_table_is_turned_by_its_side() {
+        let rows = [["", "a", "b"], ["x", "1", "2"]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(transposed(&rows), [["", "x"], ["a", "1"], ["b", "2"]]);
+    }
 
     #[test]
     fn costs_are_net_and_ratios_taken_round_by_round() {

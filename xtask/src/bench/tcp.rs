@@ -12,15 +12,18 @@ use l2xdp_tests::topology::Lab;
 use l2xdp_tests::wire::Side;
 use serde_json::Value;
 
-use super::chain::{Chain, PLAIN, Wiring};
+use super::chain::{Chain, Offloads, PLAIN, Wiring};
 use super::report::{Measured, Report, alternate};
 use super::setting::Setting;
 use super::stream;
 use super::way::{TUNNEL_MTU, Way, pair};
 
 const WAYS: [Way; 6] = [Way::Bridge, Way::Netdev, Way::NetdevTc, Way::Port, Way::Vxlan, Way::L2tpEth];
-const WIRINGS: [(&str, Wiring); 2] =
-    [("no offloads", PLAIN), ("offloads", Wiring { offloads: true, ..PLAIN })];
+const WIRINGS: [(&str, Wiring); 3] = [
+    ("no offloads", PLAIN),
+    ("offloads at hosts", Wiring { offloads: Offloads::AtHosts, ..PLAIN }),
+    ("offloads everywhere", Wiring { offloads: Offloads::Everywhere, ..PLAIN }),
+];
 const STREAMS: [(u32, &str); 2] = [(1, "1 stream"), (8, "8 streams")];
 const SECONDS: u64 = 2;
 /// Blocks of a stream, in a guest.

@@ -10,7 +10,7 @@ use l2xdp_tests::topology::BRIDGE;
 use l2xdp_tests::wire::{Attach, Cookie, Side, Underlay, Wire};
 
 use super::bpf::Link;
-use super::chain::Chain;
+use super::chain::{Chain, Offloads};
 
 /// What carries frames from one gateway to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +122,11 @@ fn wire(attach: Attach) -> Wire {
 
 fn daemons(chain: &Chain, loader: &Path, wire: &Wire) -> Result<Vec<Daemon>> {
     // XDP at a port would have the host split its super-packets: where there are such, l2xdp chooses.
-    let mode = if chain.wiring.offloads && wire.xdp_mode == "native" { "auto" } else { wire.xdp_mode };
+    let mode = if chain.wiring.offloads != Offloads::None && wire.xdp_mode == "native" {
+        "auto"
+    } else {
+        wire.xdp_mode
+    };
     let launch = |side| {
         let files = chain.work.file(chain.gateway(side).name());
         let arguments = ["--xdp-mode", mode];
