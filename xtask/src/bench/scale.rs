@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use l2xdp_tests::daemon::Daemon;
 use l2xdp_tests::process::Process;
-use l2xdp_tests::wire::Side;
+use l2xdp_tests::wire::{Attach, Side, Wire};
 use serde::Deserialize;
 
 use super::bpf::{self, Kind, Program};
@@ -22,8 +23,13 @@ use super::spread::shown;
 use super::way::Way;
 use crate::project;
 
-const ABSOLUTE: [&str; 3] = ["MiB of maps", "s to load the programs", "s to fill the maps"];
+const ABSOLUTE: [&str; 4] =
+    ["MiB of maps", "s to load the programs", "s to fill the maps", "s for l2xdp run to be ready"];
 const SESSIONS: [u32; 4] = [1, 1000, 65_536, 1_000_000];
+const NATIVE: [&str; 2] = ["--xdp-mode", "native"];
+const SECTION: &str = "[[tunnel.session]]";
+/// As many sessions of a port l2xdp itself takes up here: there are 4094 VLANs, and more take it minutes.
+const CONFIGURED: u32 = 1000;
 /// The time to fill the maps.
 const FILLED: Duration = Duration::from_secs(120);
 
@@ -61,6 +67,7 @@ struct Said {
 fn measure(sessions: u32, receiver: &Path, setting: &Setting) -> Result<Measured> {
     let chain = Chain::build(PLAIN)?;
     let (near, gateway, far) = (chain.gateway(Side::One), chain.gateway(Side::Two), chain.host(Side::Two));
+    let ready = (sessions <= CONFIGURED).then(|| ready(&chain, sessions, setting)).transpose()?;
     let (_process, said) = start(&chain, sessions, receiver, setting)?;
     let (sink, load) = (Sink::at(far, "eth0")?, Load::of(setting));
     let (out, wan) = (Device::of(near, "eth0")?, Device::of(gateway, "eth0")?);
@@ -72,13 +79,34 @@ fn measure(sessions: u32, receiver: &Path, setting: &Setting) -> Result<Measured
         cpu::claim(0, load.realtime)?;
         load.least(|| burst::send(&generator, &frame, load.burst, &sink.count)?.interval())
     })?;
-    let [memory, load, fill] = ABSOLUTE.map(str::to_owned);
-    Ok(vec![
+    let [memory, load, fill, up] = ABSOLUTE.map(str::to_owned);
+    let mut measured = vec![
         ("Mpps".to_owned(), 1000.0 / interval),
         (memory, said.bytes as f64 / f64::from(1 << 20)),
         (load, said.load),
         (fill, said.fill),
-    ])
+    ];
+    measured.extend(ready.map(|seconds| (up, seconds)));
+    Ok(measured)
+}
+
+/// Seconds until l2xdp has taken up so many VLANs of a port.
+fn ready(chain: &Chain, sessions: u32, setting: &Setting) -> Result<f64> {
+    let sections = (1..=sessions).map(|number| {
+        let config = Wire::new(Attach::PortVlan(number as u16)).config(Side::Two);
+        let (tunnel, session) = config.split_once(SECTION).context("a configuration without a session")?;
+        let of = |side: Side| format!("session_id = {}\n", side.session_id());
+        let numbered = format!("session_id = {number}\n");
+        let session = session.replace(&of(Side::One), &numbered).replace(&of(Side::Two), &numbered);
+        Ok(format!("{}{SECTION}{session}", if number == 1 { tunnel } else { "" }))
+    });
+    let config = sections.collect::<Result<String>>()?;
+    let start = Instant::now();
+    let files = chain.work.file("many");
+    let daemon = Daemon::start(chain.gateway(Side::Two), &setting.loader, &config, &NATIVE, &files)?;
+    let seconds = start.elapsed().as_secs_f64();
+    daemon.stop()?;
+    Ok(seconds)
 }
 
 /// Has tun02 receive for so many copies of the session that l2xdp has there.
