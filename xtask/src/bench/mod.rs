@@ -14,6 +14,7 @@ mod packets;
 mod pins;
 mod place;
 mod receive;
+mod receiver;
 mod report;
 mod scale;
 mod scene;

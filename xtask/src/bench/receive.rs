@@ -3,8 +3,9 @@
 use anyhow::{Context as _, Result};
 
 use super::bpf::BATCH;
+use super::receiver::Candidate;
 use super::report::{Measured, Report, alternate};
-use super::scene::{Candidate, Scene};
+use super::scene::Scene;
 use super::setting::Setting;
 
 /// How much of everything is sent.
