@@ -44,7 +44,7 @@ pub fn run(setting: &Setting) -> Result<Report> {
         }
         Ok(measured)
     })?;
-    Ok(Report {
+    let mut report = Report {
         bench: "packets through two gateways".to_owned(),
         unit: if setting.counted { "instructions per packet" } else { "Mpps" }.to_owned(),
         notes: vec![
@@ -54,7 +54,18 @@ pub fn run(setting: &Setting) -> Result<Report> {
         common: setting.counted.then(|| ALONE.to_owned()),
         pairs: vec![pair(Way::Port, Way::Vxlan), pair(Way::Port, Way::L2tpEth)],
         ..setting.report(intervals)?
-    })
+    };
+    if is_before_6_3(&report.kernel) {
+        let note =
+            "Before Linux 6.3 nobody can ask whether a veth takes frames from XDP: port goes by TC here.";
+        report.notes.push(note.to_owned());
+    }
+    Ok(report)
+}
+
+fn is_before_6_3(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (6, 3)
 }
 
 fn measure(candidate: Candidate, loader: &Path, load: Load) -> Result<Measured> {
@@ -71,4 +82,15 @@ fn measure(candidate: Candidate, loader: &Path, load: Load) -> Result<Measured> 
         Ok(((*name).to_owned(), interval))
     };
     MIXES.iter().map(measure).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_told_apart_by_numbers() {
+        let before = ["6.1.0-50-amd64", "5.18", "6.3.0", "6.12.95+deb12-amd64", "7.0"].map(is_before_6_3);
+        assert_eq!(before, [true, true, false, false, false]);
+    }
 }
