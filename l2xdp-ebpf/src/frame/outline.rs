@@ -4,7 +4,7 @@
 //! in: within encapsulation, Linux 6.1 would take more than a million instructions for any of them. They answer with
 //! numbers, because that is all the verifier lets a global function return.
 
-use super::{TcFrame, XdpFrame, sum};
+use super::{TcFrame, XdpFrame, hide, sum};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{bpf_skb_load_bytes, bpf_xdp_load_bytes};
 use l2xdp_common::{Reason, encap, mss, udp_checksum};
@@ -21,9 +21,10 @@ macro_rules! outlined {
     )+ };
 }
 
+// The offsets are hidden: a comparison of their lower half alone tells the verifier nothing of the upper one.
 outlined! {
-    lower_mss_xdp(frame: XdpFrame of xdp_md, tcp, limit) => mss::lower(frame, tcp as usize, limit as u16);
-    lower_mss_skb(frame: TcFrame of __sk_buff, tcp, limit) => mss::lower(frame, tcp as usize, limit as u16);
+    lower_mss_xdp(frame: XdpFrame of xdp_md, tcp, limit) => mss::lower(frame, hide(tcp as usize), limit as u16);
+    lower_mss_skb(frame: TcFrame of __sk_buff, tcp, limit) => mss::lower(frame, hide(tcp as usize), limit as u16);
     write_checksum_xdp(frame: XdpFrame of xdp_md, len, ipv6) => udp_checksum::write(frame, len as usize, ipv6 != 0);
     write_checksum_skb(frame: TcFrame of __sk_buff, len, ipv6) => udp_checksum::write(frame, len as usize, ipv6 != 0);
     check_finished_skb(frame: TcFrame of __sk_buff, flags) => encap::check_finished(frame, flags);
