@@ -13,8 +13,7 @@ pub const fn fold(sum: u32) -> u16 {
 #[inline(always)]
 pub const fn fold_wide(sum: u64) -> u16 {
     let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    fold((sum as u32 & 0xffff) + (sum as u32 >> 16))
+    fold(((sum & 0xffff) + (sum >> 16)) as u32)
 }
 
 /// Ones' complement sum of bytes, not inverted; an odd last byte counts as if a zero followed.
@@ -37,16 +36,19 @@ pub const fn replace(checksum: Be16, old: Be16, new: Be16) -> Be16 {
 /// Sum of an IPv4 pseudo-header (RFC 768), not inverted.
 #[inline(always)]
 pub fn pseudo4(src: Be32, dst: Be32, protocol: u8, len: u16) -> u16 {
-    fold_wide(u64::from(src.get()) + u64::from(dst.get()) + u64::from(protocol) + u64::from(len))
+    // In network order, as a sum may be (RFC 1071 §2 (B)): two words need not be swapped.
+    let rest = u64::from(u16::from(protocol).to_be()) + u64::from(len.to_be());
+    u16::from_be(fold_wide(u64::from(src.raw()) + u64::from(dst.raw()) + rest))
 }
 
 /// Sum of an IPv6 pseudo-header (RFC 8200 §8.1), not inverted.
 #[inline(always)]
 pub fn pseudo6(src: &[Be32; 4], dst: &[Be32; 4], protocol: u8, len: u16) -> u16 {
     let address = |a: &[Be32; 4]| {
-        u64::from(a[0].get()) + u64::from(a[1].get()) + u64::from(a[2].get()) + u64::from(a[3].get())
+        u64::from(a[0].raw()) + u64::from(a[1].raw()) + u64::from(a[2].raw()) + u64::from(a[3].raw())
     };
-    fold_wide(address(src) + address(dst) + u64::from(protocol) + u64::from(len))
+    let rest = u64::from(u16::from(protocol).to_be()) + u64::from(len.to_be());
+    u16::from_be(fold_wide(address(src) + address(dst) + rest))
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use crate::encap::leave_to_tc;
 use crate::frame::Frame;
 use crate::inner;
-use crate::mss;
 use crate::reason::Reason;
 use crate::session::{RxSession, flag};
 use crate::wire::{
@@ -118,7 +117,7 @@ pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<(), Reason> {
             return Err(Reason::ToTc);
         }
         if rx.flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
-            leave_to_tc(inner::look(frame, outer_len).checksums(frame), rx.flags)?;
+            leave_to_tc(inner::checksums(frame, outer_len), rx.flags)?;
         }
     } else if inner_len > usize::from(rx.max_frame) && !rx.has(flag::INGRESS) {
         return Err(Reason::TooBigRx);
@@ -135,9 +134,9 @@ pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<(), Reason> {
         frame.truncate(end)?;
     }
     frame.shrink_head(outer_len)?;
-    if let Some(l4) = inner::look(frame, 0).transport() {
-        // A SYN cut short within its options is no reason to keep it.
-        let _ = mss::clamp(frame, &rx.clamp, &l4, l4.network.tags);
+    if inner::may_be_syn(frame) {
+        // One cut short within its options is no reason to keep it.
+        let _ = frame.clamp_mss(&rx.clamp, 0);
     }
     if rx.has(flag::RETAG) {
         frame.push_tag(rx.vlan)?;

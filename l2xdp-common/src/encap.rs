@@ -2,8 +2,7 @@
 
 use crate::checksum;
 use crate::frame::Frame;
-use crate::inner::{self, Checksums, Transport};
-use crate::mss;
+use crate::inner::{self, Checksums, Inner};
 use crate::reason::Reason;
 use crate::session::{AttachKey, TxSession, flag};
 use crate::wire::{Be16, Eth, Ipv4, Ipv6, Outer4, Outer6, Tail, Tailed4, Tailed6, Vlan};
@@ -53,20 +52,18 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
         return Err(Reason::NoRoute);
     }
     frame.reach_headers();
-    let inner = inner::look(frame, 0);
-    let l4 = inner.transport();
     let popped = if tx.has(flag::RETAG) { Vlan::LEN } else { 0 };
-    let bytes = check_size(frame, tx, l4.as_ref(), popped)?;
+    let bytes = check_size(frame, tx, popped)?;
     if frame.is_bare() {
         if tx.flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
-            leave_to_tc(inner.checksums(frame), tx.flags)?;
+            leave_to_tc(inner::checksums(frame, 0), tx.flags)?;
         }
     } else if tx.flags & (flag::CHECKSUM | flag::FINISH) != 0 && !frame.is_settled() {
         frame.check_finished(tx.flags)?;
     }
-    if let Some(l4) = &l4 {
-        // A SYN cut short within its options is no reason to keep it.
-        let _ = mss::clamp(frame, &tx.clamp, l4, l4.network.tags.saturating_sub(popped));
+    if inner::may_be_syn(frame) {
+        // One cut short within its options is no reason to keep it.
+        let _ = frame.clamp_mss(&tx.clamp, popped);
     }
     let tos = if tx.has(flag::TOS_INHERIT) { inner_dscp(frame) } else { 0 };
     let inner_len = frame.len() - popped;
@@ -118,21 +115,20 @@ pub(crate) fn leave_to_tc(checksums: Checksums, flags: u32) -> Result<(), Reason
 /// Does it fit the path? A super-packet is as long as the packets it will be split into, whose bytes together are
 /// returned.
 #[inline(always)]
-fn check_size<F: Frame>(
-    frame: &F,
-    tx: &TxSession,
-    l4: Option<&Transport>,
-    popped: usize,
-) -> Result<usize, Reason> {
-    let (len, repeated) = match (frame.segment_len(), l4) {
-        (0, _) => (frame.len(), 0),
-        // The kernel does not give each packet of a super-packet an outer checksum of its own; and super-packets that
-        // are not TCP may be tunnels, which it can't nest.
-        (segment, Some(l4)) if l4.tcp && tx.flags & (flag::CHECKSUM | flag::FINISH) == 0 => {
+fn check_size<F: Frame>(frame: &F, tx: &TxSession, popped: usize) -> Result<usize, Reason> {
+    let (len, repeated) = match frame.segment_len() {
+        0 => (frame.len(), 0),
+        segment => {
+            // The kernel does not give each packet of a super-packet an outer checksum of its own; and super-packets
+            // that are not TCP may be tunnels, which it can't nest.
+            let whole = tx.flags & (flag::CHECKSUM | flag::FINISH) == 0;
+            let Inner::Transport(l4) = inner::look(frame, 0) else { return Err(Reason::GsoTx) };
+            if !l4.tcp || !whole {
+                return Err(Reason::GsoTx);
+            }
             let headers = l4.headers_len(frame)?;
             (headers + segment, (frame.segments() as usize - 1) * (headers - popped))
         }
-        _ => return Err(Reason::GsoTx),
     };
     if len < Eth::LEN + popped {
         return Err(Reason::Short);

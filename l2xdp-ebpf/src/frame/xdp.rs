@@ -5,6 +5,8 @@ use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::programs::XdpContext;
 use bytemuck::Pod;
+use l2xdp_common::inner::Checksums;
+use l2xdp_common::session::Clamp;
 use l2xdp_common::wire::Be16;
 use l2xdp_common::{Frame, Reason, checksum};
 
@@ -97,10 +99,19 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn lower_mss(&mut self, tcp: usize, limit: u16) -> Result<(), Reason> {
-        let error = outline::lower_mss_xdp(self.ctx, tcp as u32, limit.into());
+    fn clamp_mss(&mut self, clamp: &Clamp, popped: usize) -> Result<(), Reason> {
+        let &Clamp { ipv4, ipv6, tag_mask } = clamp;
+        let limits = (ipv4.into(), ipv6.into(), tag_mask.into());
+        let error = outline::clamp_mss_xdp(self.ctx, limits.0, limits.1, limits.2, popped as u32);
         self.linear = Self::linear(self.ctx);
         outline::answer(error)
+    }
+
+    #[inline(always)]
+    fn judge_checksums(&mut self, at: usize) -> Checksums {
+        let answer = outline::judge_checksums_xdp(self.ctx, at as u32);
+        self.linear = Self::linear(self.ctx);
+        outline::judged(answer)
     }
 
     #[inline(always)]
