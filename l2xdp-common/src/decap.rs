@@ -28,6 +28,16 @@ pub fn find<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result
     if frame.detached_tags() != 0 {
         return Err(Reason::NotOurs); // another VLAN of the WAN device
     }
+    if !frame.header::<Tailed4>(0).is_ok_and(|outer| outer.base.is_udp()) {
+        return find_unusual(frame, sessions);
+    }
+    frame.reach_headers();
+    by_headers4(&frame.header::<Tailed4>(0).map_err(|_| Reason::NotOurs)?.base, sessions)
+}
+
+/// The session of a packet that is not IPv4 and UDP, all headers there and none with options; or why it has none.
+#[inline(always)]
+fn find_unusual<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result<&'s RxSession, Reason> {
     let ethertype = frame.header::<Eth>(0).map_err(|_| Reason::NotOurs)?.ethertype;
     if ethertype == ethertype::IPV4 {
         return find4(frame, sessions);
@@ -51,7 +61,11 @@ fn find4<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result<&'
         return Err(Reason::Fragment);
     }
     frame.reach_headers();
-    let outer = frame.header::<Outer4>(0).map_err(|_| Reason::NotOurs)?;
+    by_headers4(frame.header::<Outer4>(0).map_err(|_| Reason::NotOurs)?, sessions)
+}
+
+#[inline(always)]
+fn by_headers4<'s, S: Sessions>(outer: &Outer4, sessions: &'s S) -> Result<&'s RxSession, Reason> {
     let rx = session(&outer.udp, &outer.l2tp, sessions)?;
     let same = !rx.has(flag::IPV6) && outer.ip.src == rx.remote[0] && outer.ip.dst == rx.local[0];
     if same { Ok(rx) } else { Err(ours(&outer.udp, sessions, Reason::Peer)) }
@@ -76,11 +90,9 @@ fn find6<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result<&'
 /// RFC 3931 §4.1.2.1: T bit, version, session id; then the peer's port.
 #[inline(always)]
 fn session<'s, S: Sessions>(udp: &Udp, l2tp: &L2tpUdp, sessions: &'s S) -> Result<&'s RxSession, Reason> {
-    if l2tp.is_control() {
-        return Err(ours(udp, sessions, Reason::Control));
-    }
-    if !l2tp.is_v3() {
-        return Err(ours(udp, sessions, Reason::Version));
+    if !l2tp.is_data() {
+        let reason = if l2tp.is_control() { Reason::Control } else { Reason::Version };
+        return Err(ours(udp, sessions, reason));
     }
     let Some(rx) = sessions.rx(l2tp.session_id) else {
         return Err(ours(udp, sessions, Reason::NoSession));
@@ -105,26 +117,40 @@ fn ours<S: Sessions>(udp: &Udp, sessions: &S, reason: Reason) -> Reason {
 /// are possible.
 #[inline(always)]
 pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<(), Reason> {
+    if frame.is_bare() {
+        // As constants, so that what most packets have no use for is left out.
+        match rx.flags {
+            0 => return decap_as(frame, rx, 0),
+            flag::UNFINISHED => return decap_as(frame, rx, flag::UNFINISHED),
+            _ => {}
+        }
+    }
+    decap_as(frame, rx, rx.flags)
+}
+
+/// `flags` are the session's.
+#[inline(always)]
+fn decap_as<F: Frame>(frame: &mut F, rx: &RxSession, flags: u32) -> Result<(), Reason> {
     if frame.segment_len() != 0 {
         return Err(Reason::Gso);
     }
     let Message { end, has_checksum } =
-        if rx.has(flag::IPV6) { message6(frame, rx)? } else { message4(frame, rx)? };
+        if flags & flag::IPV6 != 0 { message6(frame, rx, flags)? } else { message4(frame, rx, flags)? };
     let outer_len = usize::from(rx.outer_len);
     let inner_len = end - outer_len;
     if frame.is_bare() {
-        if rx.has(flag::VIA_TC) || inner_len > usize::from(rx.max_frame) {
+        if flags & flag::VIA_TC != 0 || inner_len > usize::from(rx.max_frame) {
             return Err(Reason::ToTc);
         }
-        if rx.flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
-            leave_to_tc(inner::checksums(frame, outer_len), rx.flags)?;
+        if flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
+            leave_to_tc(inner::checksums(frame, outer_len), flags)?;
         }
-    } else if inner_len > usize::from(rx.max_frame) && !rx.has(flag::INGRESS) {
+    } else if inner_len > usize::from(rx.max_frame) && flags & flag::INGRESS == 0 {
         return Err(Reason::TooBigRx);
     }
     if has_checksum {
-        frame.check_checksum(outer_len, rx.flags)?;
-    } else if rx.flags & (flag::IPV6 | flag::ZERO_CSUM) == flag::IPV6 {
+        frame.check_checksum(outer_len, flags)?;
+    } else if flags & (flag::IPV6 | flag::ZERO_CSUM) == flag::IPV6 {
         return Err(Reason::Checksum);
     }
 
@@ -138,7 +164,7 @@ pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<(), Reason> {
         // One cut short within its options is no reason to keep it.
         let _ = frame.clamp_mss(&rx.clamp, 0);
     }
-    if rx.has(flag::RETAG) {
+    if flags & flag::RETAG != 0 {
         frame.push_tag(rx.vlan)?;
     }
     Ok(())
@@ -154,12 +180,12 @@ struct Message {
 
 /// The message over IPv4, its lengths and what stands behind the session id found right.
 #[inline(always)]
-fn message4<F: Frame>(frame: &F, rx: &RxSession) -> Result<Message, Reason> {
+fn message4<F: Frame>(frame: &F, rx: &RxSession, flags: u32) -> Result<Message, Reason> {
     let outer = frame.header::<Tailed4>(0).map_err(|_| Reason::Length)?;
     let end = offset_of!(Outer4, udp) + usize::from(outer.base.udp.len.get());
     let ip_end = offset_of!(Outer4, ip) + usize::from(outer.base.ip.total_len.get());
     check_ends(end, ip_end, frame.len(), rx)?;
-    check_tail(&outer.tail, rx)?;
+    check_tail(&outer.tail, rx, flags)?;
     if !outer.base.ip.is_intact() {
         return Err(Reason::Checksum);
     }
@@ -168,12 +194,12 @@ fn message4<F: Frame>(frame: &F, rx: &RxSession) -> Result<Message, Reason> {
 
 /// The message over IPv6, its lengths and what stands behind the session id found right.
 #[inline(always)]
-fn message6<F: Frame>(frame: &F, rx: &RxSession) -> Result<Message, Reason> {
+fn message6<F: Frame>(frame: &F, rx: &RxSession, flags: u32) -> Result<Message, Reason> {
     let outer = frame.header::<Tailed6>(0).map_err(|_| Reason::Length)?;
     let end = offset_of!(Outer6, udp) + usize::from(outer.base.udp.len.get());
     let ip_end = offset_of!(Outer6, udp) + usize::from(outer.base.ip.payload_len.get());
     check_ends(end, ip_end, frame.len(), rx)?;
-    check_tail(&outer.tail, rx)?;
+    check_tail(&outer.tail, rx, flags)?;
     Ok(Message { end, has_checksum: outer.base.udp.checksum != Be16::default() })
 }
 
@@ -187,12 +213,12 @@ fn check_ends(end: usize, ip_end: usize, frame_end: usize, rx: &RxSession) -> Re
 /// RFC 3931 §4.1 and §4.6: the cookie must match; a sequence number is not ours to look at. All words are compared,
 /// wherever the first difference is.
 #[inline(always)]
-fn check_tail(tail: &Tail, rx: &RxSession) -> Result<(), Reason> {
+fn check_tail(tail: &Tail, rx: &RxSession, flags: u32) -> Result<(), Reason> {
     let difference = |word: usize| (tail[word].raw() ^ rx.tail[word].raw()) & rx.tail_mask[word].raw();
     if difference(0) | difference(1) | difference(2) != 0 {
         let in_sublayer = |word: usize| rx.tail_mask[word] == L2SPEC_SEQUENCED;
         let in_cookie = |word: usize| difference(word) != 0 && !in_sublayer(word);
         return Err(if in_cookie(0) || in_cookie(1) { Reason::Cookie } else { Reason::Sequenced });
     }
-    if rx.has(flag::SEQUENCED) { Err(Reason::Sequenced) } else { Ok(()) }
+    if flags & flag::SEQUENCED != 0 { Err(Reason::Sequenced) } else { Ok(()) }
 }

@@ -40,39 +40,53 @@ pub fn find<'a, F: Frame, A: Attachments>(
 /// [`Reason::Room`] and [`Reason::Short`] are possible.
 #[inline(always)]
 pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
-    if frame.is_bare() && tx.has(flag::VIA_TC) {
+    if frame.is_bare() {
+        // As constants, so that what most frames have no use for is left out.
+        match tx.flags {
+            0 => return encap_as(frame, tx, 0),
+            flag::UNFINISHED => return encap_as(frame, tx, flag::UNFINISHED),
+            _ => {}
+        }
+    }
+    encap_as(frame, tx, tx.flags)
+}
+
+/// `flags` are the session's.
+#[inline(always)]
+fn encap_as<F: Frame>(frame: &mut F, tx: &TxSession, flags: u32) -> Result<usize, Reason> {
+    if frame.is_bare() && flags & flag::VIA_TC != 0 {
         return Err(Reason::ToTc);
     }
     // What goes to the slow path is decided before what takes a round through the splitter: a packet that the kernel's
     // driver is to have must not be sent back there.
-    if tx.has(flag::SEQUENCED) {
+    if flags & flag::SEQUENCED != 0 {
         return Err(Reason::SequencedTx);
     }
     if tx.ifindex == 0 {
         return Err(Reason::NoRoute);
     }
     frame.reach_headers();
-    let popped = if tx.has(flag::RETAG) { Vlan::LEN } else { 0 };
+    let popped = if flags & flag::RETAG != 0 { Vlan::LEN } else { 0 };
     let bytes = check_size(frame, tx, popped)?;
     if frame.is_bare() {
-        if tx.flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
-            leave_to_tc(inner::checksums(frame, 0), tx.flags)?;
+        if flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
+            leave_to_tc(inner::checksums(frame, 0), flags)?;
         }
-    } else if tx.flags & (flag::CHECKSUM | flag::FINISH) != 0 && !frame.is_settled() {
-        frame.check_finished(tx.flags)?;
+    } else if flags & (flag::CHECKSUM | flag::FINISH) != 0 && !frame.is_settled() {
+        frame.check_finished(flags)?;
     }
     if inner::may_be_syn(frame) {
         // One cut short within its options is no reason to keep it.
         let _ = frame.clamp_mss(&tx.clamp, popped);
     }
-    let tos = if tx.has(flag::TOS_INHERIT) { inner_dscp(frame) } else { 0 };
+    let tos = if flags & flag::TOS_INHERIT != 0 { inner_dscp(frame) } else { 0 };
     let inner_len = frame.len() - popped;
 
     // The point of no return.
-    if tx.has(flag::RETAG) {
+    if flags & flag::RETAG != 0 {
         frame.pop_tag()?;
     }
-    let (outer_len, ipv6) = (usize::from(tx.outer_len), tx.has(flag::IPV6));
+    let (outer_len, ipv6) = (usize::from(tx.outer_len), flags & flag::IPV6 != 0);
     frame.make_room(outer_len, ipv6)?;
     let total = outer_len - Eth::LEN + inner_len;
     if ipv6 {
@@ -80,7 +94,7 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
     } else {
         write4(frame, tx, total, tos)?
     }
-    if tx.has(flag::CHECKSUM) {
+    if flags & flag::CHECKSUM != 0 {
         frame.write_checksum(outer_len, ipv6)?;
     }
     Ok(bytes)

@@ -41,6 +41,26 @@ impl Linear {
     }
 }
 
+/// A packet pointer out of a program's context. To the compiler such a field is a number of 32 bits, which it would at
+/// times move as one; the verifier then takes it for a number too.
+macro_rules! packet_pointer {
+    ($ctx:expr, $context:ty, $field:ident) => {{
+        let pointer: usize;
+        // SAFETY: the kernel's context, valid while the program runs.
+        unsafe {
+            core::arch::asm!(
+                "{pointer} = *(u32 *)({ctx} + {field})",
+                pointer = out(reg) pointer,
+                ctx = in(reg) $ctx,
+                field = const core::mem::offset_of!($context, $field),
+                options(pure, readonly, nostack, preserves_flags),
+            )
+        };
+        pointer
+    }};
+}
+use packet_pointer;
+
 /// The same value, but the compiler does not know. From a passed check at one offset it would infer that a check at
 /// a lower one must pass and remove it; the verifier can't follow that where the offset is not a constant. Not an
 /// empty `asm`: two lines of BTF would share an instruction, which the kernel refuses.

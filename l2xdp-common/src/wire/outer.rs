@@ -3,7 +3,7 @@
 //! The part of variable length, cookie and L2-specific sublayer, is at most three words long. Those twelve bytes
 //! are there to be read and written in every packet, because an Ethernet header of 14 bytes always follows.
 
-use super::{Be32, Eth, Ipv4, Ipv6, L2tpUdp, MAX_TAIL_WORDS, Udp};
+use super::{Be32, Eth, Ipv4, Ipv6, L2tpUdp, MAX_TAIL_WORDS, Udp, ethertype, protocol};
 use bytemuck::{Pod, Zeroable};
 
 /// Cookie, then L2-specific sublayer, each only if the session has it; what is left over is inner frame.
@@ -58,6 +58,17 @@ headers! {
         base: Outer6,
         /// Variable length.
         tail: Tail
+    }
+}
+
+impl Outer4 {
+    /// UDP over IPv4, without options, whole.
+    #[inline(always)]
+    pub fn is_udp(&self) -> bool {
+        self.eth.ethertype == ethertype::IPV4
+            && self.ip.version_ihl == Ipv4::VERSION_IHL
+            && self.ip.protocol == protocol::UDP
+            && !self.ip.is_fragment()
     }
 }
 

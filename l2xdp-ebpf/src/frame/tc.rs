@@ -1,6 +1,6 @@
 //! The buffer of TC: a socket buffer, which knows of tags, super-packets and checksum states.
 
-use super::{Linear, outline};
+use super::{Linear, outline, packet_pointer};
 use crate::maps;
 use aya_ebpf::bindings::bpf_adj_room_mode::BPF_ADJ_ROOM_MAC;
 use aya_ebpf::bindings::{
@@ -85,11 +85,7 @@ impl TcFrame {
 
     #[inline(always)]
     fn linear(skb: *mut __sk_buff) -> Linear {
-        // SAFETY: the kernel's context, valid while the program runs.
-        let data = unsafe { (*skb).data } as usize;
-        // SAFETY: as above.
-        let end = unsafe { (*skb).data_end } as usize;
-        Linear { data, end }
+        Linear { data: packet_pointer!(skb, __sk_buff, data), end: packet_pointer!(skb, __sk_buff, data_end) }
     }
 
     #[inline(always)]

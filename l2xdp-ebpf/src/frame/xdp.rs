@@ -1,6 +1,6 @@
 //! The buffer of XDP: a bare frame.
 
-use super::{Linear, outline};
+use super::{Linear, outline, packet_pointer};
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::programs::XdpContext;
@@ -30,11 +30,7 @@ impl XdpFrame {
 
     #[inline(always)]
     fn linear(ctx: *mut xdp_md) -> Linear {
-        // SAFETY: the kernel's context, valid while the program runs.
-        let data = unsafe { (*ctx).data } as usize;
-        // SAFETY: as above.
-        let end = unsafe { (*ctx).data_end } as usize;
-        Linear { data, end }
+        Linear { data: packet_pointer!(ctx, xdp_md, data), end: packet_pointer!(ctx, xdp_md, data_end) }
     }
 
     #[inline(always)]
