@@ -9,6 +9,7 @@ use crate::wire::{
     Be16, Be32, Eth, Ipv4, Ipv6, L2SPEC_SEQUENCED, L2tpUdp, Outer4, Outer6, Tail, Tailed4, Tailed6, Udp,
     ethertype, protocol,
 };
+use core::hint::cold_path;
 use core::mem::offset_of;
 
 /// The map of receiving sessions.
@@ -29,6 +30,7 @@ pub fn find<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result
         return Err(Reason::NotOurs); // another VLAN of the WAN device
     }
     if !frame.header::<Tailed4>(0).is_ok_and(|outer| outer.base.is_udp()) {
+        cold_path();
         return find_unusual(frame, sessions);
     }
     frame.reach_headers();
@@ -67,7 +69,8 @@ fn find4<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result<&'
 #[inline(always)]
 fn by_headers4<'s, S: Sessions>(outer: &Outer4, sessions: &'s S) -> Result<&'s RxSession, Reason> {
     let rx = session(&outer.udp, &outer.l2tp, sessions)?;
-    let same = !rx.has(flag::IPV6) && outer.ip.src == rx.remote[0] && outer.ip.dst == rx.local[0];
+    let [src, dst, ..] = rx.addresses;
+    let same = !rx.has(flag::IPV6) && outer.ip.src.with(outer.ip.dst) == src.with(dst);
     if same { Ok(rx) } else { Err(ours(&outer.udp, sessions, Reason::Peer)) }
 }
 
@@ -83,7 +86,8 @@ fn find6<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result<&'
     frame.reach_headers();
     let outer = frame.header::<Outer6>(0).map_err(|_| Reason::NotOurs)?;
     let rx = session(&outer.udp, &outer.l2tp, sessions)?;
-    let same = rx.has(flag::IPV6) && outer.ip.src == rx.remote && outer.ip.dst == rx.local;
+    let [src, dst]: [[Be32; 4]; 2] = bytemuck::must_cast(rx.addresses);
+    let same = rx.has(flag::IPV6) && outer.ip.src == src && outer.ip.dst == dst;
     if same { Ok(rx) } else { Err(ours(&outer.udp, sessions, Reason::Peer)) }
 }
 
@@ -97,7 +101,8 @@ fn session<'s, S: Sessions>(udp: &Udp, l2tp: &L2tpUdp, sessions: &'s S) -> Resul
     let Some(rx) = sessions.rx(l2tp.session_id) else {
         return Err(ours(udp, sessions, Reason::NoSession));
     };
-    if udp.dst != rx.udp_sport || udp.src != rx.udp_dport {
+    let [src, dst] = rx.ports;
+    if udp.src.with(udp.dst) != src.with(dst) {
         return Err(ours(udp, sessions, Reason::Peer));
     }
     Ok(rx)
@@ -110,19 +115,20 @@ fn ours<S: Sessions>(udp: &Udp, sessions: &S, reason: Reason) -> Reason {
     if sessions.is_tunnel_port(udp.dst) { reason } else { Reason::NotOurs }
 }
 
-/// Takes the outer headers off a packet that [`find`] found to be of this session.
+/// Takes the outer headers off a packet that [`find`] found to be of this session. Returns the inner bytes received,
+/// as on the wire: the tag that is put on is not among them.
 ///
 /// # Errors
 /// Before the point of no return the packet is untouched. After it, only [`Reason::Room`] and [`Reason::Short`]
 /// are possible.
 #[inline(always)]
-pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<(), Reason> {
+pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<usize, Reason> {
     if frame.is_bare() {
         // As constants, so that what most packets have no use for is left out.
         match rx.flags {
             0 => return decap_as(frame, rx, 0),
             flag::UNFINISHED => return decap_as(frame, rx, flag::UNFINISHED),
-            _ => {}
+            _ => cold_path(),
         }
     }
     decap_as(frame, rx, rx.flags)
@@ -130,7 +136,7 @@ pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<(), Reason> {
 
 /// `flags` are the session's.
 #[inline(always)]
-fn decap_as<F: Frame>(frame: &mut F, rx: &RxSession, flags: u32) -> Result<(), Reason> {
+fn decap_as<F: Frame>(frame: &mut F, rx: &RxSession, flags: u32) -> Result<usize, Reason> {
     if frame.segment_len() != 0 {
         return Err(Reason::Gso);
     }
@@ -167,7 +173,7 @@ fn decap_as<F: Frame>(frame: &mut F, rx: &RxSession, flags: u32) -> Result<(), R
     if flags & flag::RETAG != 0 {
         frame.push_tag(rx.vlan)?;
     }
-    Ok(())
+    Ok(inner_len)
 }
 
 /// What the headers say of a message.
@@ -215,7 +221,9 @@ fn check_ends(end: usize, ip_end: usize, frame_end: usize, rx: &RxSession) -> Re
 #[inline(always)]
 fn check_tail(tail: &Tail, rx: &RxSession, flags: u32) -> Result<(), Reason> {
     let difference = |word: usize| (tail[word].raw() ^ rx.tail[word].raw()) & rx.tail_mask[word].raw();
-    if difference(0) | difference(1) | difference(2) != 0 {
+    let first_two = |tail: &Tail| tail[0].with(tail[1]);
+    let differences = (first_two(tail) ^ first_two(&rx.tail)) & first_two(&rx.tail_mask);
+    if differences | u64::from(difference(2)) != 0 {
         let in_sublayer = |word: usize| rx.tail_mask[word] == L2SPEC_SEQUENCED;
         let in_cookie = |word: usize| difference(word) != 0 && !in_sublayer(word);
         return Err(if in_cookie(0) || in_cookie(1) { Reason::Cookie } else { Reason::Sequenced });

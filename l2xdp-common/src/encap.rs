@@ -7,6 +7,7 @@ use crate::reason::Reason;
 use crate::session::{AttachKey, TxSession, flag};
 use crate::wire::{Be16, Eth, Ipv4, Ipv6, Outer4, Outer6, Tail, Tailed4, Tailed6, Vlan};
 use bytemuck::{Pod, Zeroable};
+use core::hint::cold_path;
 
 /// The map of transmitting sessions.
 pub trait Attachments {
@@ -45,7 +46,7 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
         match tx.flags {
             0 => return encap_as(frame, tx, 0),
             flag::UNFINISHED => return encap_as(frame, tx, flag::UNFINISHED),
-            _ => {}
+            _ => cold_path(),
         }
     }
     encap_as(frame, tx, tx.flags)
@@ -176,10 +177,12 @@ fn write4<F: Frame>(frame: &mut F, tx: &TxSession, total: usize, tos: u8) -> Res
     // Super-packets may be longer than the field: it is written anew for each packet they are split into.
     let total = total as u16;
     let ip = &mut to.base.ip;
-    let sum = u32::from(!from.base.ip.checksum.get()) + u32::from(total) + u32::from(tos);
-    ip.checksum = Be16::new(!checksum::fold(sum));
-    ip.tos |= tos;
     ip.total_len = Be16::new(total);
+    ip.checksum = checksum::add(from.base.ip.checksum, ip.total_len);
+    if tos != 0 {
+        ip.tos |= tos;
+        ip.checksum = checksum::add(ip.checksum, Be16([0, tos]));
+    }
     to.base.udp.len = Be16::new(total.wrapping_sub(Ipv4::LEN as u16));
     Ok(())
 }

@@ -121,18 +121,14 @@ pub(crate) struct Template4 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct RxSession {
-    /// Our address; IPv4 in the first word.
-    pub local: [Be32; 4],
-    /// The peer's address; IPv4 in the first word.
-    pub remote: [Be32; 4],
+    /// The peer's address, then ours, as in an IP header: two words, or eight.
+    pub addresses: [Be32; 8],
     /// What must stand behind the session id: the cookie, and no S bit in the default sublayer.
     pub tail: Tail,
     /// Ones in the bits of it that matter: a cookie's words and that S bit.
     pub tail_mask: Tail,
-    /// Our port.
-    pub udp_sport: Be16,
-    /// The peer's port.
-    pub udp_dport: Be16,
+    /// The peer's port, then ours, as in a UDP header.
+    pub ports: [Be16; 2],
     /// Index of the session's counters.
     pub slot: u32,
     /// See [`flag`].

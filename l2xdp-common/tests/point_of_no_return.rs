@@ -111,7 +111,7 @@ fn encap_refusing(what: Refused) -> Result<usize, Reason> {
     encap::encap(&mut Refusing(tagged(), what), &pseudowire(Some(5)).tx(0, Some(&PATH), 0, 0))
 }
 
-fn decap_refusing(what: Refused) -> Result<(), Reason> {
+fn decap_refusing(what: Refused) -> Result<usize, Reason> {
     let (sender, output) = (pseudowire(Some(5)), Output::Port { ifindex: 2, mtu: 1500 });
     let mut frame = tagged();
     encap::encap(&mut frame, &sender.tx(0, Some(&PATH), 0, 0)).expect("nothing is refused");

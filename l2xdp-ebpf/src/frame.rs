@@ -7,6 +7,7 @@ mod xdp;
 
 use bytemuck::Pod;
 use core::arch::asm;
+use core::hint::cold_path;
 use core::intrinsics::is_val_statically_known;
 use l2xdp_common::Reason;
 pub use tc::TcFrame;
@@ -37,7 +38,11 @@ impl Linear {
         }
         let end = if is_val_statically_known(offset) { self.end } else { hide(self.end) };
         let address = self.data + offset;
-        if address + size_of::<T>() > end { Err(Reason::Short) } else { Ok(address as *mut T) }
+        if address + size_of::<T>() > end {
+            cold_path();
+            return Err(Reason::Short);
+        }
+        Ok(address as *mut T)
     }
 }
 

@@ -9,7 +9,6 @@ use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use aya_log_ebpf::debug;
 use l2xdp_common::session::flag;
-use l2xdp_common::wire::Vlan;
 use l2xdp_common::{Frame, Reason, RxSession, TxSession, Verdict, decap, encap};
 
 /// XDP on a port: encapsulates what comes in.
@@ -122,11 +121,7 @@ fn encapsulate<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<(), Reason> {
 fn decapsulate<F: Frame>(frame: &mut F) -> Result<&'static RxSession, Reason> {
     let rx = decap::find(frame, &Maps)?;
     match decap::decap(frame, rx) {
-        Ok(()) => {
-            // As on the wire, where a port's tag is not.
-            let pushed = if rx.has(flag::RETAG) { Vlan::LEN } else { 0 };
-            maps::count_rx(rx.slot, frame.len().saturating_sub(pushed));
-        }
+        Ok(bytes) => maps::count_rx(rx.slot, bytes),
         Err(reason) => {
             if matches!(reason.verdict(), Verdict::Drop | Verdict::Abort) {
                 maps::count_rx_error(rx.slot, reason);

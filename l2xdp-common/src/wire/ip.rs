@@ -64,7 +64,7 @@ impl Ipv4 {
     #[inline(always)]
     pub fn is_intact(&self) -> bool {
         let words: [Be32; Self::LEN / 4] = bytemuck::must_cast(*self);
-        checksum::fold_wide(words.iter().map(|word| u64::from(word.raw())).sum()) == 0xffff
+        checksum::is_zero(words.iter().map(|word| u64::from(word.raw())).sum())
     }
 
     /// First, middle or last fragment of a datagram.
