@@ -157,6 +157,45 @@ impl RxSession {
     }
 }
 
+/// How many rows the arrays have that XDP looks into before it asks a hash table. A power of two.
+pub const ROWS: u32 = 1024;
+
+/// A row for the session that takes every frame of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct TxRow {
+    /// Whose row this is.
+    pub ifindex: u32,
+    /// How to send what comes in there.
+    pub session: TxSession,
+}
+
+impl TxRow {
+    /// Where a device's row is, if it has one.
+    #[inline(always)]
+    pub const fn index(ifindex: u32) -> u32 {
+        ifindex % ROWS
+    }
+}
+
+/// A row for a receiving session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct RxRow {
+    /// Whose row this is.
+    pub session_id: u32,
+    /// How to receive its messages.
+    pub session: RxSession,
+}
+
+impl RxRow {
+    /// Where a session's row is, if it has one.
+    #[inline(always)]
+    pub const fn index(session_id: u32) -> u32 {
+        session_id % ROWS
+    }
+}
+
 /// What user space is told of a frame it is to send, before the frame's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]

@@ -1,7 +1,7 @@
 //! The programs, and the one place that turns reasons into what the kernel does with a packet.
 
 use crate::frame::{TcFrame, XdpFrame};
-use crate::maps::{self, Maps};
+use crate::maps::{self, Maps, RowsFirst};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action};
 use aya_ebpf::helpers::bpf_redirect;
@@ -9,13 +9,13 @@ use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use aya_log_ebpf::debug;
 use l2xdp_common::session::flag;
-use l2xdp_common::{Frame, Reason, RxSession, TxSession, Verdict, decap, encap};
+use l2xdp_common::{Frame, Reason, RxSession, Sessions, TxSession, Verdict, decap, encap};
 
 /// XDP on a port: encapsulates what comes in.
 #[xdp]
 pub fn xdp_encap(ctx: XdpContext) -> u32 {
     let mut frame = XdpFrame::new(&ctx);
-    let tx = encap::find(&frame, ctx.ingress_ifindex() as u32, &Maps);
+    let tx = encap::find(&frame, ctx.ingress_ifindex() as u32, &RowsFirst);
     match tx.and_then(|tx| encapsulate(&mut frame, tx).map(|()| tx)) {
         Ok(tx) => redirect(tx.ifindex, 0),
         Err(reason) => xdp_verdict(&ctx, reason),
@@ -26,7 +26,7 @@ pub fn xdp_encap(ctx: XdpContext) -> u32 {
 #[xdp]
 pub fn xdp_decap(ctx: XdpContext) -> u32 {
     let mut frame = XdpFrame::new(&ctx);
-    match decapsulate(&mut frame) {
+    match decapsulate(&mut frame, &RowsFirst) {
         Ok(rx) => redirect(rx.xdp_ifindex, 0),
         Err(reason) => xdp_verdict(&ctx, reason),
     }
@@ -55,7 +55,7 @@ pub fn tc_split(ctx: TcContext) -> i32 {
     if mark & RECEIVED == 0 {
         return tc_encapsulate(&ctx, frame, mark);
     }
-    match decapsulate(&mut frame) {
+    match decapsulate(&mut frame, &Maps) {
         Ok(rx) => deliver(rx.tc_ifindex, rx.flags),
         // The kernel wants it where it came from. TC sees it there again, as one packet, and counts it.
         Err(reason) if reason.verdict() == Verdict::Pass => {
@@ -97,7 +97,7 @@ fn tc_encapsulate(ctx: &TcContext, mut frame: TcFrame, ifindex: u32) -> i32 {
 
 #[inline(always)]
 fn tc_decapsulate(ctx: &TcContext, mut frame: TcFrame) -> i32 {
-    match decapsulate(&mut frame) {
+    match decapsulate(&mut frame, &Maps) {
         Ok(rx) => deliver(rx.tc_ifindex, rx.flags),
         Err(reason) => tc_verdict(ctx, &frame, reason, frame.ifindex() | RECEIVED),
     }
@@ -118,8 +118,11 @@ fn encapsulate<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<(), Reason> {
 }
 
 #[inline(always)]
-fn decapsulate<F: Frame>(frame: &mut F) -> Result<&'static RxSession, Reason> {
-    let rx = decap::find(frame, &Maps)?;
+fn decapsulate<F: Frame, S: Sessions>(
+    frame: &mut F,
+    sessions: &'static S,
+) -> Result<&'static RxSession, Reason> {
+    let rx = decap::find(frame, sessions)?;
     match decap::decap(frame, rx) {
         Ok(bytes) => maps::count_rx(rx.slot, bytes),
         Err(reason) => {
