@@ -196,7 +196,8 @@ fn address(namespace: &Namespace, port: &str, v4: &str, v6: &str) -> Result<()> 
     ])
 }
 
-const BRIDGE: [&str; 4] = [
+/// Has the port eth1 of a gateway in a bridge br0.
+pub const BRIDGE: [&str; 4] = [
     "ip link add br0 type bridge stp_state 0 mcast_snooping 0",
     "ip link set br0 addrgenmode none",
     "ip link set eth1 master br0",

@@ -1,6 +1,17 @@
 //! The frames that the generator sends.
 
-/// A UDP packet in a session, from tun01 to tun02 as they come out of the router: Ethernet, IPv4, UDP, L2TP with a cookie of
+use l2xdp_tests::wire::Side;
+
+/// A UDP packet without a checksum, in an Ethernet frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain {
+    /// Destination and source of the frame.
+    pub macs: [u8; 12],
+    /// Source and destination of the packet.
+    pub addresses: [[u8; 4]; 2],
+}
+
+/// A frame in a session, from tun01 to tun02 as it comes out of the router: Ethernet, IPv4, UDP, L2TP with a cookie of
 /// eight bytes and the default sublayer, and the frame.
 pub struct Tunnelled {
     /// Destination and source of the outer frame.
@@ -15,12 +26,48 @@ pub struct Tunnelled {
     pub cookie: [u8; 8],
 }
 
+/// Of a plain frame, what a generator writes: all but the UDP header's end. A multiple of four bytes.
+pub const PLAIN_HEAD: usize = 40;
+/// Where the UDP ports are in it.
+pub const PLAIN_PORTS: usize = 14 + 20;
 /// From the outer Ethernet header to the inner one. A multiple of four bytes.
-pub const HEAD: usize = 14 + OUTER + INNER_ETHERNET;
+pub const HEAD: usize = 14 + OUTER + ETHERNET;
+/// Where the session's id is in it.
+pub const SESSION: usize = 14 + 20 + 8 + 4;
 const OUTER: usize = 20 + 8 + 8 + 8 + 4;
-const INNER_ETHERNET: usize = 14;
+const ETHERNET: usize = 14;
+
+/// To the group of all hosts: no bridge has to look for it, no host has to be that one.
+const TO_ALL: Plain = Plain {
+    macs: [0x01, 0x00, 0x5e, 0, 0, 1, 0x02, 0, 0, 0, 0, 1],
+    addresses: [[192, 168, 0, 1], [224, 0, 0, 1]],
+};
+
+impl Plain {
+    /// Of `length` bytes, its Ethernet header included.
+    pub fn bytes(&self, length: usize) -> Vec<u8> {
+        let [from, to] = self.addresses;
+        let mut bytes = self.macs.to_vec();
+        bytes.extend([0x08, 0x00]);
+        bytes.extend(ipv4(from, to, length - ETHERNET));
+        bytes.extend(udp([9, 9], length - ETHERNET - 20));
+        bytes.resize(length, 0);
+        bytes
+    }
+}
 
 impl Tunnelled {
+    /// Of the session that tun02 has with tun01.
+    pub fn to_two(macs: [u8; 12]) -> Self {
+        Self {
+            macs,
+            addresses: [[1, 1, 1, 2], [2, 2, 2, 2]],
+            ports: [Side::One.port(), Side::Two.port()],
+            session: Side::Two.session_id(),
+            cookie: 0x0123_4567_89ab_cdef_u64.to_be_bytes(),
+        }
+    }
+
     /// With a frame of `length` bytes inside, its Ethernet header included.
     pub fn bytes(&self, length: usize) -> Vec<u8> {
         let [from, to] = self.addresses;
@@ -32,11 +79,7 @@ impl Tunnelled {
         bytes.extend(self.session.to_be_bytes());
         bytes.extend(self.cookie);
         bytes.extend([0; 4]);
-        // To the group of all hosts: no bridge has to look for it, no host has to be that one.
-        bytes.extend([0x01, 0x00, 0x5e, 0, 0, 1, 0x02, 0, 0, 0, 0, 1, 0x08, 0x00]);
-        bytes.extend(ipv4([192, 168, 0, 1], [224, 0, 0, 1], length - INNER_ETHERNET));
-        bytes.extend(udp([9, 9], length - INNER_ETHERNET - 20));
-        bytes.resize(14 + OUTER + length, 0);
+        bytes.extend(TO_ALL.bytes(length));
         bytes
     }
 }
@@ -81,5 +124,12 @@ mod tests {
         assert_eq!(bytes[38..40], 92_u16.to_be_bytes(), "the outer UDP length");
         let words = bytes[14..34].chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
         assert_eq!(words.sum::<u32>() % 0xffff, 0, "the outer IP checksum");
+    }
+
+    #[test]
+    fn a_plain_frame_differs_by_its_length_in_the_head_alone() {
+        let [short, long] = [64, 1400].map(|length| TO_ALL.bytes(length));
+        assert_ne!(short[..PLAIN_HEAD], long[..PLAIN_HEAD]);
+        assert_eq!(short[PLAIN_HEAD..], long[PLAIN_HEAD..64]);
     }
 }

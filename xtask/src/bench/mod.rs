@@ -1,19 +1,42 @@
 //! `cargo xtask bench`: what the fast path costs, against its alternatives, in one run.
 
 mod bpf;
+mod burst;
+mod chain;
+mod chart;
+mod cores;
+mod cost;
+mod cpu;
+mod device;
 mod frame;
+mod latency;
+mod packets;
+mod place;
 mod receive;
+mod report;
+mod scale;
 mod scene;
+mod setting;
+mod source;
+mod spread;
+mod stream;
 mod table;
+mod tcp;
+mod way;
 
-use std::process::{Command, ExitCode, Stdio};
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, ensure};
-use serde_json::{Value, json};
+use anyhow::{Context as _, Result};
+use l2xdp_tests::interrupt;
 
+use crate::project;
 use crate::setup::{self, Need};
-use crate::vm::{Guest, Kernel, Options};
-use crate::{process, project};
+use crate::vm::Kernel;
+use place::Place;
+use report::Report;
+use setting::Setting;
 
 /// The options of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -24,6 +47,18 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Bench {
+    /// Packets per second through a chain of two gateways, or instructions per packet.
+    Packets(Run),
+    /// TCP from host to host, and the CPU time that it takes; or instructions per MiB.
+    Tcp(Run),
+    /// What is added to the time of requests and responses, idle and under load.
+    Latency(Run),
+    /// Many sessions: packets per second, memory, and the time to fill the maps.
+    Scale(Run),
+    /// Each program alone: time or instructions per packet, and its size.
+    Cost(Run),
+    /// One tunnel at one CPU and at two.
+    Cores(Run),
     /// The ways to bring received frames into a session's device.
     Receive(Run),
 }
@@ -31,86 +66,96 @@ enum Bench {
 /// Where and how often to run a bench.
 #[derive(clap::Args)]
 struct Run {
-    /// Kernel to boot, 6.1, 6.12 or newest, where instructions are counted; or host, to take the time here.
-    #[arg(long, value_parser = kernel, default_value = "6.1")]
-    kernel: Place,
+    /// Where: here (host), to take the time; or under a kernel in the VM (6.1, 6.12, newest), to count instructions. If not
+    /// said, receive runs under 6.1, which has the driver to compare with, and all others here.
+    #[arg(long, value_parser = place::parse)]
+    kernel: Option<Place>,
     /// How often every candidate is measured.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Print JSON.
+    /// Print JSON, with the figures of every round.
     #[arg(long)]
     json: bool,
-    /// In the guest: use this loader, and count for as long as is good under emulation.
+    /// Draw a chart into this file as well.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Measure this build of l2xdp, not what is built of the sources.
+    #[arg(long, value_name = "FILE")]
+    loader: Option<PathBuf>,
+    /// In the guest: count for as long as is good under emulation, and print JSON on one line.
     #[arg(long, hide = true)]
-    inside: Option<std::path::PathBuf>,
+    inside: bool,
 }
-
-/// Where a bench runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Host,
-    Guest(Kernel),
-}
-
-fn kernel(name: &str) -> Result<Place, String> {
-    use clap::ValueEnum as _;
-    if name == "host" { Ok(Place::Host) } else { Kernel::from_str(name, false).map(Place::Guest) }
-}
-
-/// Emulated, and on a machine that has other things to do.
-const GUEST_SECONDS: u32 = 3600;
-
-/// While the guest's CPU is idle its clock leaps from timer to timer, and whoever waits for the machine's files is too late:
-/// so it never is. And what was put off is done as soon as it can be: a veth's queue is shorter than a turn of the generator.
-const STEADY: &str = "chrt --idle 0 sh -c 'while :; do :; done' & chrt --fifo --pid 1 $(pgrep ksoftirqd/0)";
 
 /// Runs a bench and prints its table.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let Bench::Receive(run) = &args.bench;
-    if let Some(loader) = &run.inside {
-        println!("{}", receive::run(loader, receive::COUNTED, run.rounds)?);
+    let (bench, run) = args.bench.parts();
+    let loader = run.loader()?;
+    let setting = Setting { loader, rounds: run.rounds, counted: run.inside };
+    if run.inside {
+        println!("{}", serde_json::to_string(&bench(&setting)?)?);
         return Ok(ExitCode::SUCCESS);
     }
-    setup::ensure(&[Need::Compiler, Need::Lab])?;
-    let loader = project::build_loader()?;
-    let (unit, measured) = match run.kernel {
-        Place::Host => ("ns", receive::run(&loader, receive::TIMED, run.rounds)?),
-        Place::Guest(kernel) => ("instructions", in_guest(kernel, &loader, run.rounds)?),
+    let report = match run.kernel.unwrap_or(args.bench.usual_place()) {
+        Place::Host => bench(&setting)?,
+        Place::Guest(kernel) => place::in_guest(kernel, args.bench.name(), &setting)?,
     };
+    if let Some(file) = &run.svg {
+        fs::write(file, chart::chart(&report)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
     if run.json {
-        println!("{:#}", json!({"bench": "receive", "unit": unit, "measured": measured}));
+        println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        print!("{}", table::table(unit, &measured)?);
+        print!("{}", table::table(&report)?);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Has this program do the same in a guest, where a nanosecond is an instruction.
-fn in_guest(kernel: Kernel, loader: &std::path::Path, rounds: usize) -> Result<Value> {
-    setup::ensure(&[Need::Vm])?;
-    let mut inside = Command::new(std::env::current_exe()?);
-    inside.args(["bench", "receive", "--rounds", &rounds.to_string(), "--inside"]).arg(loader);
-    let options = Options { icount: true, timeout: GUEST_SECONDS, ..Options::default() };
-    let guest = Guest::new(kernel, &options)?;
-    let script = format!("{STEADY}\n{}", process::shown(&inside));
-    let mut running = guest.boot(&script, Stdio::piped())?;
-    let said = std::io::read_to_string(running.stdout().context("the guest has no output")?)?;
-    let outcome = running.wait()?;
-    ensure!(outcome.status() == 0, "{said}{}", guest.epitaph(&outcome));
-    guest.report_results();
-    let measured = said.lines().find(|line| line.starts_with('{'));
-    serde_json::from_str(measured.with_context(|| format!("the guest measured nothing: {said}"))?)
-        .context("the guest printed no JSON")
+/// Measures all of a bench's candidates.
+type Measure = fn(&Setting) -> Result<Report>;
+
+impl Bench {
+    fn parts(&self) -> (Measure, &Run) {
+        match self {
+            Self::Packets(run) => (packets::run, run),
+            Self::Tcp(run) => (tcp::run, run),
+            Self::Latency(run) => (latency::run, run),
+            Self::Scale(run) => (scale::run, run),
+            Self::Cost(run) => (cost::run, run),
+            Self::Cores(run) => (cores::run, run),
+            Self::Receive(run) => (receive::run, run),
+        }
+    }
+
+    fn usual_place(&self) -> Place {
+        match self {
+            Self::Receive(_) => Place::Guest(Kernel::V6_1),
+            _ => Place::Host,
+        }
+    }
+
+    /// Its name on the command line.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Packets(_) => "packets",
+            Self::Tcp(_) => "tcp",
+            Self::Latency(_) => "latency",
+            Self::Scale(_) => "scale",
+            Self::Cost(_) => "cost",
+            Self::Cores(_) => "cores",
+            Self::Receive(_) => "receive",
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bench_runs_here_or_under_a_kernel() {
-        assert_eq!(kernel("host"), Ok(Place::Host));
-        assert_eq!(kernel("6.1"), Ok(Place::Guest(Kernel::V6_1)));
-        assert!(kernel("2.4").is_err());
+impl Run {
+    fn loader(&self) -> Result<PathBuf> {
+        interrupt::catch()?;
+        if let Some(loader) = &self.loader {
+            return loader.canonicalize().with_context(|| format!("there is no {}", loader.display()));
+        }
+        setup::ensure(&[Need::Compiler, Need::Lab])?;
+        project::build_loader()
     }
 }

@@ -1,18 +1,15 @@
 //! The ways to bring received frames into a session's device, measured in turn.
 
-use std::path::Path;
-use std::process::Command;
-
 use anyhow::{Context as _, Result};
-use l2xdp_tests::command::{self, SOON};
-use l2xdp_tests::interrupt;
-use serde_json::{Map, Value, json};
 
+use super::bpf::BATCH;
+use super::report::{Measured, Report, alternate};
 use super::scene::{Candidate, Scene};
+use super::setting::Setting;
 
 /// How much of everything is sent.
 #[derive(Clone, Copy)]
-pub struct Load {
+struct Load {
     /// Packets at a time.
     burst: u32,
     /// Blocks of a TCP stream.
@@ -22,37 +19,31 @@ pub struct Load {
 }
 
 /// Under emulation, where nothing disturbs the count.
-pub const COUNTED: Load = Load { burst: 2_000, blocks: 5, realtime: false };
+const COUNTED: Load = Load { burst: 32 * BATCH, blocks: 5, realtime: false };
 /// Where time is taken.
-pub const TIMED: Load = Load { burst: 20_000, blocks: 40, realtime: true };
+const TIMED: Load = Load { burst: 320 * BATCH, blocks: 40, realtime: true };
 
 /// Lengths of frames inside the session, in bytes.
 const LENGTHS: [usize; 3] = [64, 512, 1400];
 
-/// Measures every candidate once a round. The figures are nanoseconds, by candidate and measure.
-pub fn run(loader: &Path, load: Load, rounds: usize) -> Result<Value> {
-    interrupt::catch()?;
-    let scene = Scene::build(loader, load.realtime)?;
-    let mut figures = Map::new();
-    for round in 1..=rounds {
-        for &candidate in scene.candidates() {
-            let context = || format!("round {round}, {}", candidate.name());
-            let measured = measure(&scene, candidate, load).with_context(context)?;
-            let known = figures.entry(candidate.name()).or_insert_with(|| json!({}));
-            for (name, figure) in measured {
-                let figures = known[&name].take();
-                let mut figures = figures.as_array().cloned().unwrap_or_default();
-                figures.push(figure.into());
-                known[&name] = figures.into();
-            }
-        }
-    }
-    let kernel = command::run(Command::new("uname").arg("-r"), SOON)?;
+/// Nanoseconds, or in a guest instructions, of every candidate.
+pub fn run(setting: &Setting) -> Result<Report> {
+    let load = if setting.counted { COUNTED } else { TIMED };
+    let scene = Scene::build(&setting.loader, load.realtime)?;
+    let name = |candidate: Candidate| candidate.name().to_owned();
+    let figures =
+        alternate(setting.rounds, scene.candidates(), name, |candidate| measure(&scene, candidate, load))?;
     let device = if scene.kernel_has_l2tp { "l2tp_eth" } else { "a stand-in" };
-    Ok(json!({"kernel": kernel.trim(), "device": device, "rounds": rounds, "figures": figures}))
+    Ok(Report {
+        bench: format!("receive into {device}"),
+        unit: if setting.counted { "instructions" } else { "ns" }.to_owned(),
+        reference: Candidate::Tc.name().to_owned(),
+        common: Some(Candidate::None.name().to_owned()),
+        ..setting.report(figures)?
+    })
 }
 
-fn measure(scene: &Scene, candidate: Candidate, load: Load) -> Result<Vec<(String, f64)>> {
+fn measure(scene: &Scene, candidate: Candidate, load: Load) -> Result<Measured> {
     let _receiver = scene.start(candidate)?;
     let mut measured = Vec::new();
     for length in LENGTHS {

@@ -7,28 +7,24 @@
 //!
 //! The router sends on by XDP, so that frames come to tun02 as they come to a driver: without a socket buffer.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
-use std::{fs, io, thread};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result};
 use l2xdp_tests::command::{self, SOON};
 use l2xdp_tests::daemon::Daemon;
-use l2xdp_tests::interrupt;
 use l2xdp_tests::netns::Namespace;
 use l2xdp_tests::process::Process;
 use l2xdp_tests::topology::Lab;
 use l2xdp_tests::wire::{Attach, Cookie, Side, Underlay, Wire};
-use nix::libc;
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
-use serde_json::Value;
 
-use super::bpf::{self, Count, Kind, Program, Seen};
+use super::bpf::{self, Count, Kind, Link, Program};
+use super::device::{self, Device};
 use super::frame::{HEAD, Tunnelled};
+use super::{burst, cpu, stream};
 
 /// The lab, ready for candidates at tun02.
 pub struct Scene {
@@ -39,7 +35,8 @@ pub struct Scene {
     /// The router's device towards tun02.
     out: u32,
     realtime: bool,
-    _programs: [Program; 2],
+    _counter: Program,
+    _forwarding: Link,
     count: Count,
     pins: Pins,
     _sender: Daemon,
@@ -74,11 +71,6 @@ const KERNEL_DEVICE: &str = "l2tpeth0";
 const STAND_IN: &str = "standin0";
 const START: Duration = Duration::from_secs(60);
 const BURSTS: u32 = 10;
-const MIB: usize = 1 << 20;
-/// Many times what is under way and in buffers.
-const BLOCK: usize = 4 * MIB;
-/// A stream that stands still for so long has stalled.
-const STALL: Duration = Duration::from_secs(20);
 
 fn wire(attach: Attach) -> Wire {
     Wire { cookie: Cookie::Eight, xdp_mode: "native", ..Wire::new(attach) }
@@ -102,17 +94,11 @@ impl Scene {
         let counter = Program::load(Kind::Tc, &bpf::counter(&count))?;
         counter.pin(&pins.path("counter"))?;
         let (out, wan) = (Device::of(&lab.inet, "eth2")?, Device::of(&lab.tun02, "eth0")?);
-        let macs = [wan.mac, out.mac].concat().try_into().unwrap_or([0; 12]);
+        let macs = device::macs(wan, out);
         let forwarder = Program::load(Kind::Xdp, &bpf::forwarder(&macs, out.index))?;
-        forwarder.pin(&pins.path("forwarder"))?;
-        lab.inet.run(&format!("ip link set dev eth1 xdpdrv pinned {}", pins.path("forwarder").display()))?;
-        let frames = Tunnelled {
-            macs,
-            addresses: [[1, 1, 1, 2], [2, 2, 2, 2]],
-            ports: [Side::One.port(), Side::Two.port()],
-            session: Side::Two.session_id(),
-            cookie: 0x0123_4567_89ab_cdef_u64.to_be_bytes(),
-        };
+        let port = Device::of(&lab.inet, "eth1")?;
+        let forwarding = lab.inet.enter(|| forwarder.attach_xdp(port.index))?;
+        let frames = Tunnelled::to_two(macs);
         let port = wire(Attach::Port);
         let sender = Daemon::start(
             &lab.tun01,
@@ -128,7 +114,8 @@ impl Scene {
             frames,
             out: out.index,
             realtime,
-            _programs: [counter, forwarder],
+            _counter: counter,
+            _forwarding: forwarding,
             count,
             pins,
             _sender: sender,
@@ -175,85 +162,23 @@ impl Scene {
     }
 
     /// Nanoseconds from packet to packet, at the session's device, with frames of this length: in the quickest of several
-    /// bursts, as all that comes between makes them slower.
-    pub fn packets(&self, length: usize, burst: u32) -> Result<f64> {
+    /// bursts of whole batches, as all that comes between makes them slower.
+    pub fn packets(&self, length: usize, packets: u32) -> Result<f64> {
         let frame = self.frames.bytes(length);
         let generator = Program::load(Kind::Xdp, &bpf::generator(&frame[..HEAD], self.out))?;
         self.lab.inet.enter(|| {
-            self.claim_cpu()?;
+            cpu::claim(0, self.realtime)?;
             (0..BURSTS).try_fold(f64::INFINITY, |least, _| {
-                let seen = self.generate(&generator, &frame, burst)?;
-                Ok(least.min((seen.last - seen.first) as f64 / (seen.packets - 1) as f64))
+                let seen = burst::send(&generator, &frame, packets, &self.count)?;
+                Ok(least.min(seen.interval()?))
             })
-        })
-    }
-
-    fn generate(&self, generator: &Program, frame: &[u8], packets: u32) -> Result<Seen> {
-        self.count.reset()?;
-        generator.run_live(frame, packets)?;
-        let seen = interrupt::poll(Duration::from_millis(500), || {
-            let seen = self.count.look()?;
-            Ok((seen.packets == u64::from(packets)).then_some(seen))
-        })?;
-        seen.with_context(|| {
-            format!("of {packets} packets {} came", self.count.look().unwrap_or_default().packets)
         })
     }
 
     /// Nanoseconds per MiB of a TCP stream from host01 to tun02's bridge, in the quickest of several blocks.
     pub fn tcp(&self, blocks: u32) -> Result<f64> {
         let address = SocketAddr::from(([192, 168, 0, 2], 7000));
-        let listener = self.lab.tun02.enter(|| Ok(TcpListener::bind(address)?))?;
-        thread::scope(|scope| {
-            let sender = scope.spawn(|| {
-                self.lab.host01.enter(|| {
-                    self.claim_cpu()?;
-                    let mut stream = TcpStream::connect_timeout(&address, STALL)?;
-                    stream.set_write_timeout(Some(STALL))?;
-                    let block = vec![0; BLOCK];
-                    (0..blocks).try_for_each(|_| stream.write_all(&block))?;
-                    Ok(())
-                })
-            });
-            let times = self.receive(&listener, blocks);
-            sender.join().map_err(|_| anyhow!("the sender panicked"))??;
-            let least = times?.into_iter().min().context("nothing was to be sent")?;
-            Ok(least.as_nanos() as f64 / (BLOCK / MIB) as f64)
-        })
-    }
-
-    /// Reads a stream, and takes the time that each block of it takes.
-    fn receive(&self, listener: &TcpListener, blocks: u32) -> Result<Vec<Duration>> {
-        self.claim_cpu()?;
-        listener.set_nonblocking(true)?;
-        let accepted = interrupt::poll(STALL, || match listener.accept() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            accepted => Ok(Some(accepted?.0)),
-        })?;
-        let mut stream = accepted.context("no TCP connection comes")?;
-        stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(STALL))?;
-        let mut block = vec![0; BLOCK];
-        let mut read = || {
-            let start = Instant::now();
-            stream.read_exact(&mut block).context("the TCP stream stalls")?;
-            Ok(start.elapsed())
-        };
-        (0..blocks).map(|_| read()).collect()
-    }
-
-    /// One CPU carries the whole chain, as what one end of a veth sends is received on the same CPU.
-    fn claim_cpu(&self) -> Result<()> {
-        let mut cpus = CpuSet::new();
-        cpus.set(0)?;
-        let this_thread = Pid::from_raw(0);
-        sched_setaffinity(this_thread, &cpus).context("cannot stay on one CPU")?;
-        let priority = libc::sched_param { sched_priority: 1 };
-        // SAFETY: the parameter outlives the call.
-        let refused = self.realtime
-            && unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) } != 0;
-        ensure!(!refused, "cannot keep others off the CPU: {}", io::Error::last_os_error());
-        Ok(())
+        stream::cost(&self.lab.host01, &self.lab.tun02, address, blocks, self.realtime)
     }
 
     fn daemon(&self, arguments: &[&str]) -> Result<Process> {
@@ -340,23 +265,6 @@ impl Drop for CountedWan<'_> {
         if let Err(error) = self.0.run("tc qdisc del dev eth0 clsact") {
             eprintln!("{error:#}");
         }
-    }
-}
-
-/// A device of a namespace.
-struct Device {
-    index: u32,
-    mac: [u8; 6],
-}
-
-impl Device {
-    fn of(namespace: &Namespace, name: &str) -> Result<Self> {
-        let shown: Value = serde_json::from_str(&namespace.run(&format!("ip -json link show dev {name}"))?)?;
-        let index = shown[0]["ifindex"].as_u64().context("ip shows no ifindex")?;
-        let address = shown[0]["address"].as_str().context("ip shows no address")?;
-        let bytes: Result<Vec<u8>, _> = address.split(':').map(|byte| u8::from_str_radix(byte, 16)).collect();
-        let mac = bytes?.try_into().map_err(|_| anyhow!("{address} is no MAC address"))?;
-        Ok(Self { index: u32::try_from(index)?, mac })
     }
 }
 
