@@ -125,7 +125,7 @@ fn ours<S: Sessions>(udp: &Udp, sessions: &S, reason: Reason) -> Reason {
 pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<usize, Reason> {
     if frame.is_bare() {
         // As constants, so that what most packets have no use for is left out.
-        match rx.flags {
+        match rx.flags & !flag::OF_TC {
             0 => return decap_as(frame, rx, 0),
             flag::UNFINISHED => return decap_as(frame, rx, flag::UNFINISHED),
             _ => cold_path(),

@@ -43,7 +43,7 @@ pub fn find<'a, F: Frame, A: Attachments>(
 pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
     if frame.is_bare() {
         // As constants, so that what most frames have no use for is left out.
-        match tx.flags {
+        match tx.flags & !flag::OF_TC {
             0 => return encap_as(frame, tx, 0),
             flag::UNFINISHED => return encap_as(frame, tx, flag::UNFINISHED),
             _ => cold_path(),
