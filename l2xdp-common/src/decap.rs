@@ -29,12 +29,18 @@ pub fn find<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result
     if frame.detached_tags() != 0 {
         return Err(Reason::NotOurs); // another VLAN of the WAN device
     }
-    if !frame.header::<Tailed4>(0).is_ok_and(|outer| outer.base.is_udp()) {
+    if !is_usual(frame) {
         cold_path();
         return find_unusual(frame, sessions);
     }
     frame.reach_headers();
     by_headers4(&frame.header::<Tailed4>(0).map_err(|_| Reason::NotOurs)?.base, sessions)
+}
+
+/// Is this UDP over IPv4, with all headers of a message in their usual places?
+#[inline(always)]
+pub fn is_usual<F: Frame>(frame: &F) -> bool {
+    frame.header::<Tailed4>(0).is_ok_and(|outer| outer.base.is_udp())
 }
 
 /// The session of a packet that is not IPv4 and UDP, all headers there and none with options; or why it has none.

@@ -3,7 +3,7 @@
 use crate::checksum;
 use crate::frame::Frame;
 use crate::reason::Reason;
-use crate::wire::{Be16, Eth, Ipv4, Ipv6, Tcp, Udp, Vlan, ethertype, protocol};
+use crate::wire::{Be16, Eth, Ipv4, Ipv6, Kind4, Tcp, Udp, Vlan, ethertype, protocol};
 use bytemuck::{Pod, Zeroable};
 
 /// An IP packet behind up to two tags.
@@ -60,6 +60,21 @@ struct Usual4 {
     tcp: Tcp,
 }
 
+/// [`Usual4`], as what it begins with.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct UsualKind {
+    kind: Kind4,
+    rest: [u8; size_of::<Usual4>() - size_of::<Kind4>()],
+}
+
+impl Usual4 {
+    #[inline(always)]
+    fn is(&self, protocol: u8) -> bool {
+        bytemuck::must_cast_ref::<_, UsualKind>(self).kind.is(protocol)
+    }
+}
+
 /// The same over IPv6, no extension headers.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -73,9 +88,9 @@ struct Usual6 {
 #[inline(always)]
 pub fn may_be_syn<F: Frame>(frame: &F) -> bool {
     match frame.header::<Usual4>(0) {
-        Ok(Usual4 { eth, ip, tcp }) if eth.ethertype == ethertype::IPV4 => {
-            ip.protocol == protocol::TCP && (ip.version_ihl != Ipv4::VERSION_IHL || tcp.flags & Tcp::SYN != 0)
-        }
+        Ok(usual) if usual.is(protocol::UDP) => false,
+        Ok(usual) if usual.is(protocol::TCP) => usual.tcp.flags & Tcp::SYN != 0,
+        Ok(Usual4 { eth, ip, .. }) if eth.ethertype == ethertype::IPV4 => ip.protocol == protocol::TCP,
         Ok(Usual4 { eth, .. }) if eth.ethertype == ethertype::IPV6 => frame
             .header::<Usual6>(0)
             .is_ok_and(|Usual6 { ip, tcp, .. }| ip.next_header == protocol::TCP && tcp.flags & Tcp::SYN != 0),
@@ -87,19 +102,15 @@ pub fn may_be_syn<F: Frame>(frame: &F) -> bool {
 /// Judges the checksums of a frame that begins at byte `at`: here if it is like most.
 #[inline(always)]
 pub fn checksums<F: Frame>(frame: &mut F, at: usize) -> Checksums {
-    if let Ok(Usual4 { eth, ip, tcp }) = frame.header(at)
-        && eth.ethertype == ethertype::IPV4
-        && ip.version_ihl == Ipv4::VERSION_IHL
-        && !ip.is_fragment()
-    {
+    if let Ok(usual @ Usual4 { ip, tcp, .. }) = frame.header(at) {
         let segment_len = ip.total_len.get().wrapping_sub(Ipv4::LEN as u16);
         let pseudo = |protocol| checksum::pseudo4(ip.src, ip.dst, protocol, segment_len);
-        if ip.protocol == protocol::TCP {
-            return Checksums::of_tcp(tcp.checksum, || pseudo(protocol::TCP));
-        }
-        if ip.protocol == protocol::UDP {
+        if usual.is(protocol::UDP) {
             let [Udp { checksum, .. }, _] = bytemuck::must_cast_ref::<_, Udps>(tcp).udps;
             return Checksums::of_udp(checksum, || pseudo(protocol::UDP));
+        }
+        if usual.is(protocol::TCP) {
+            return Checksums::of_tcp(tcp.checksum, || pseudo(protocol::TCP));
         }
     }
     frame.judge_checksums(at)

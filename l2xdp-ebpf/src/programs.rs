@@ -3,11 +3,12 @@
 use crate::frame::{TcFrame, XdpFrame};
 use crate::maps::{self, Maps, RowsFirst};
 use aya_ebpf::EbpfContext;
-use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action};
+use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action, xdp_md};
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use aya_log_ebpf::debug;
+use core::hint::cold_path;
 use l2xdp_common::session::flag;
 use l2xdp_common::{Frame, Reason, RxSession, Sessions, TxSession, Verdict, decap, encap};
 
@@ -25,11 +26,21 @@ pub fn xdp_encap(ctx: XdpContext) -> u32 {
 /// XDP on a WAN device: decapsulates what is ours.
 #[xdp]
 pub fn xdp_decap(ctx: XdpContext) -> u32 {
-    let mut frame = XdpFrame::new(&ctx);
-    match decapsulate(&mut frame, &RowsFirst) {
-        Ok(rx) => redirect(rx.xdp_ifindex, 0),
-        Err(reason) => xdp_verdict(&ctx, reason),
+    let frame = XdpFrame::new(&ctx);
+    if !decap::is_usual(&frame) {
+        cold_path();
+        return xdp_decap_unusual(ctx.ctx);
     }
+    xdp_decapsulate(&ctx, frame)
+}
+
+/// What is not usual, in a function of its own, so that the program has registers enough for what is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xdp_decap_unusual(ctx: *mut xdp_md) -> u32 {
+    let ctx = XdpContext::new(ctx);
+    let frame = XdpFrame::new(&ctx);
+    xdp_decapsulate(&ctx, frame)
 }
 
 /// TC: encapsulates what leaves a pseudowire's device (egress) or comes in on a port (ingress).
@@ -92,6 +103,14 @@ fn tc_encapsulate(ctx: &TcContext, mut frame: TcFrame, ifindex: u32) -> i32 {
         Ok(()) => redirect(tx.ifindex, 0) as i32,
         Err(reason) if reason.verdict() == Verdict::Slow => tc_slow(ctx, frame, reason, tx, ifindex),
         Err(reason) => tc_verdict(ctx, &frame, reason, ifindex),
+    }
+}
+
+#[inline(always)]
+fn xdp_decapsulate(ctx: &XdpContext, mut frame: XdpFrame) -> u32 {
+    match decapsulate(&mut frame, &RowsFirst) {
+        Ok(rx) => redirect(rx.xdp_ifindex, 0),
+        Err(reason) => xdp_verdict(ctx, reason),
     }
 }
 
