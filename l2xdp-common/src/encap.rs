@@ -12,7 +12,7 @@ use core::hint::cold_path;
 /// The map of transmitting sessions.
 pub trait Attachments {
     /// The session that takes frames from there.
-    fn tx(&self, key: &AttachKey) -> Option<&TxSession>;
+    fn tx(&self, key: AttachKey) -> Option<&TxSession>;
 }
 
 /// The session of a frame that came in on a device: the one for all VLANs, or the one for the frame's.
@@ -25,12 +25,12 @@ pub fn find<'a, F: Frame, A: Attachments>(
     ifindex: u32,
     attachments: &'a A,
 ) -> Result<&'a TxSession, Reason> {
-    if let Some(tx) = attachments.tx(&AttachKey { ifindex, vlan: AttachKey::ALL_VLANS }) {
+    if let Some(tx) = attachments.tx(AttachKey { ifindex, vlan: AttachKey::ALL_VLANS }) {
         return Ok(tx);
     }
     let tci = frame.outer_tag().ok_or(Reason::NoAttachment)?;
     let vlan = u32::from(tci & Vlan::ID_MASK);
-    attachments.tx(&AttachKey { ifindex, vlan }).ok_or(Reason::NoAttachment)
+    attachments.tx(AttachKey { ifindex, vlan }).ok_or(Reason::NoAttachment)
 }
 
 /// Puts the outer headers of a session before a frame. Returns the inner bytes sent: of a super-packet, those of all
@@ -69,6 +69,7 @@ fn encap_as<F: Frame>(frame: &mut F, tx: &TxSession, flags: u32) -> Result<usize
     frame.reach_headers();
     let popped = if flags & flag::RETAG != 0 { Vlan::LEN } else { 0 };
     let bytes = check_size(frame, tx, popped)?;
+    let may_be_syn = inner::may_be_syn(frame);
     if frame.is_bare() {
         if flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
             leave_to_tc(inner::checksums(frame, 0), flags)?;
@@ -76,7 +77,7 @@ fn encap_as<F: Frame>(frame: &mut F, tx: &TxSession, flags: u32) -> Result<usize
     } else if flags & (flag::CHECKSUM | flag::FINISH) != 0 && !frame.is_settled() {
         frame.check_finished(flags)?;
     }
-    if inner::may_be_syn(frame) {
+    if may_be_syn {
         // One cut short within its options is no reason to keep it.
         let _ = frame.clamp_mss(&tx.clamp, popped);
     }

@@ -103,8 +103,8 @@ pub fn may_be_syn<F: Frame>(frame: &F) -> bool {
 #[inline(always)]
 pub fn checksums<F: Frame>(frame: &mut F, at: usize) -> Checksums {
     if let Ok(usual @ Usual4 { ip, tcp, .. }) = frame.header(at) {
-        let segment_len = ip.total_len.get().wrapping_sub(Ipv4::LEN as u16);
-        let pseudo = |protocol| checksum::pseudo4(ip.src, ip.dst, protocol, segment_len);
+        let segment_len = || ip.total_len.get().wrapping_sub(Ipv4::LEN as u16);
+        let pseudo = |protocol| checksum::pseudo4(ip.src, ip.dst, protocol, segment_len());
         if usual.is(protocol::UDP) {
             let [Udp { checksum, .. }, _] = bytemuck::must_cast_ref::<_, Udps>(tcp).udps;
             return Checksums::of_udp(checksum, || pseudo(protocol::UDP));

@@ -85,7 +85,7 @@ pub struct Maps;
 
 impl Attachments for Maps {
     #[inline(always)]
-    fn tx(&self, key: &AttachKey) -> Option<&TxSession> {
+    fn tx(&self, key: AttachKey) -> Option<&TxSession> {
         // SAFETY: entries are replaced as a whole and freed after a grace period; the programs never write them.
         unsafe { TX_SESSIONS.get(key) }
     }
@@ -110,7 +110,7 @@ pub struct RowsFirst;
 
 impl Attachments for RowsFirst {
     #[inline(always)]
-    fn tx(&self, key: &AttachKey) -> Option<&TxSession> {
+    fn tx(&self, key: AttachKey) -> Option<&TxSession> {
         if key.vlan == AttachKey::ALL_VLANS
             && let Some(row) = TX_ROWS.get(TxRow::index(key.ifindex))
             && row.ifindex == key.ifindex

@@ -107,8 +107,8 @@ fn count(outcome: &mut Outcome, world: &World, slot: u32, counters: &SessionCoun
 }
 
 impl Attachments for World {
-    fn tx(&self, key: &AttachKey) -> Option<&TxSession> {
-        self.plan.tx.get(key)
+    fn tx(&self, key: AttachKey) -> Option<&TxSession> {
+        self.plan.tx.get(&key)
     }
 }
 
