@@ -52,7 +52,7 @@ fn shared_row(message: &Case) -> Result<(), String> {
     let other = id + ROWS;
     run::with_loaded(|loaded| {
         let datapath = &mut loaded.datapath;
-        let mut decapsulate = |datapath: &mut Datapath| {
+        let decapsulate = |datapath: &mut Datapath| {
             datapath.publish().map_err(run::text)?;
             Ok::<_, String>(run::run(datapath, &world, &message.vector, Hook::Xdp)?.verdict)
         };
