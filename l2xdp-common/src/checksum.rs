@@ -9,12 +9,33 @@ pub const fn fold(sum: u32) -> u16 {
     ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
-/// Folds a sum of 32-bit words into one of 16 bits.
+/// Folds a sum of 32-bit words, at most 65 536 of them, into one of 16 bits.
 #[inline(always)]
 pub const fn fold_wide(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    fold((sum as u32 & 0xffff) + (sum as u32 >> 16))
+    fold(add_parts(sum))
+}
+
+/// Is this sum of 32-bit words, at most 65 536 of them and not all 0, a zero of ones' complement arithmetic? What has
+/// its checksum in it sums to that.
+#[inline(always)]
+pub const fn is_zero(sum: u64) -> bool {
+    let sum = add_parts(sum);
+    (sum & 0xffff) + (sum >> 16) == 0xffff
+}
+
+/// The three 16-bit words of such a sum, added.
+#[inline(always)]
+const fn add_parts(sum: u64) -> u32 {
+    let (carries, sum) = ((sum >> 32) as u32, sum as u32);
+    (sum & 0xffff) + (sum >> 16) + carries
+}
+
+/// The checksum after a 16-bit word of what it covers, which was 0, has become this one.
+#[inline(always)]
+pub const fn add(checksum: Be16, word: Be16) -> Be16 {
+    let sum = !checksum.raw() as u32 + word.raw() as u32;
+    // Once is enough for two words.
+    Be16::from_raw(!((sum & 0xffff) + (sum >> 16)) as u16)
 }
 
 /// Ones' complement sum of bytes, not inverted; an odd last byte counts as if a zero followed.
@@ -37,16 +58,19 @@ pub const fn replace(checksum: Be16, old: Be16, new: Be16) -> Be16 {
 /// Sum of an IPv4 pseudo-header (RFC 768), not inverted.
 #[inline(always)]
 pub fn pseudo4(src: Be32, dst: Be32, protocol: u8, len: u16) -> u16 {
-    fold_wide(u64::from(src.get()) + u64::from(dst.get()) + u64::from(protocol) + u64::from(len))
+    // In network order, as a sum may be (RFC 1071 §2 (B)): two words need not be swapped.
+    let rest = u64::from(u16::from(protocol).to_be()) + u64::from(len.to_be());
+    u16::from_be(fold_wide(u64::from(src.raw()) + u64::from(dst.raw()) + rest))
 }
 
 /// Sum of an IPv6 pseudo-header (RFC 8200 §8.1), not inverted.
 #[inline(always)]
 pub fn pseudo6(src: &[Be32; 4], dst: &[Be32; 4], protocol: u8, len: u16) -> u16 {
     let address = |a: &[Be32; 4]| {
-        u64::from(a[0].get()) + u64::from(a[1].get()) + u64::from(a[2].get()) + u64::from(a[3].get())
+        u64::from(a[0].raw()) + u64::from(a[1].raw()) + u64::from(a[2].raw()) + u64::from(a[3].raw())
     };
-    fold_wide(address(src) + address(dst) + u64::from(protocol) + u64::from(len))
+    let rest = u64::from(u16::from(protocol).to_be()) + u64::from(len.to_be());
+    u16::from_be(fold_wide(address(src) + address(dst) + rest))
 }
 
 #[cfg(test)]
@@ -72,7 +96,7 @@ mod tests {
     fn carries_are_folded_to_the_end() {
         assert_eq!(fold(u32::MAX), 0xffff);
         assert_eq!(fold(0x1_ffff), 1);
-        assert_eq!(fold_wide(u64::MAX), 0xffff);
+        assert_eq!(fold_wide(65_536 * 0xffff_ffff), 0xffff);
         assert_eq!(fold_wide(0x1_0000_0001_0001), 3);
         assert_eq!(of(&[0xff; 131_072]), 0xffff);
     }
@@ -81,6 +105,27 @@ mod tests {
     #[test]
     fn replacement_of_the_rfc() {
         assert_eq!(replace(Be16::new(0xdd2f), Be16::new(0x5555), Be16::new(0x3285)), Be16::new(0x0000));
+    }
+
+    #[test]
+    fn zero_has_carries_or_none() {
+        assert!(is_zero(0xffff) && is_zero(0xffff_ffff) && is_zero(5 * 0xffff_ffff));
+        assert!(is_zero(0x1_fffe) && is_zero(65_536 * 0xffff_ffff) && is_zero(0x1_0000_fffe));
+        assert!(
+            !is_zero(1)
+                && !is_zero(0xfffe)
+                && !is_zero(0x1_0000)
+                && !is_zero(0x1_ffff)
+                && !is_zero(0x1_0000_ffff)
+        );
+    }
+
+    #[test]
+    fn word_added() {
+        for [others, word] in [[0, 0], [0, 0xffff], [0xffff, 0xffff], [0x1234, 0xfedc], [0xffff, 0], [1, 1]] {
+            let sum = !fold(u32::from(others) + u32::from(word));
+            assert_eq!(add(Be16::new(!others), Be16::new(word)), Be16::new(sum), "{others:#x} {word:#x}");
+        }
     }
 
     /// `pseudo4` and `pseudo6` against the bytes the RFCs draw.

@@ -3,13 +3,13 @@
 use crate::encap::leave_to_tc;
 use crate::frame::Frame;
 use crate::inner;
-use crate::mss;
 use crate::reason::Reason;
 use crate::session::{RxSession, flag};
 use crate::wire::{
     Be16, Be32, Eth, Ipv4, Ipv6, L2SPEC_SEQUENCED, L2tpUdp, Outer4, Outer6, Tail, Tailed4, Tailed6, Udp,
     ethertype, protocol,
 };
+use core::hint::cold_path;
 use core::mem::offset_of;
 
 /// The map of receiving sessions.
@@ -29,6 +29,23 @@ pub fn find<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result
     if frame.detached_tags() != 0 {
         return Err(Reason::NotOurs); // another VLAN of the WAN device
     }
+    if !is_usual(frame) {
+        cold_path();
+        return find_unusual(frame, sessions);
+    }
+    frame.reach_headers();
+    by_headers4(&frame.header::<Tailed4>(0).map_err(|_| Reason::NotOurs)?.base, sessions)
+}
+
+/// Is this UDP over IPv4, with all headers of a message in their usual places?
+#[inline(always)]
+pub fn is_usual<F: Frame>(frame: &F) -> bool {
+    frame.header::<Tailed4>(0).is_ok_and(|outer| outer.base.is_udp())
+}
+
+/// The session of a packet that is not IPv4 and UDP, all headers there and none with options; or why it has none.
+#[inline(always)]
+fn find_unusual<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result<&'s RxSession, Reason> {
     let ethertype = frame.header::<Eth>(0).map_err(|_| Reason::NotOurs)?.ethertype;
     if ethertype == ethertype::IPV4 {
         return find4(frame, sessions);
@@ -52,9 +69,14 @@ fn find4<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result<&'
         return Err(Reason::Fragment);
     }
     frame.reach_headers();
-    let outer = frame.header::<Outer4>(0).map_err(|_| Reason::NotOurs)?;
+    by_headers4(frame.header::<Outer4>(0).map_err(|_| Reason::NotOurs)?, sessions)
+}
+
+#[inline(always)]
+fn by_headers4<'s, S: Sessions>(outer: &Outer4, sessions: &'s S) -> Result<&'s RxSession, Reason> {
     let rx = session(&outer.udp, &outer.l2tp, sessions)?;
-    let same = !rx.has(flag::IPV6) && outer.ip.src == rx.remote[0] && outer.ip.dst == rx.local[0];
+    let [src, dst, ..] = rx.addresses;
+    let same = !rx.has(flag::IPV6) && outer.ip.src.with(outer.ip.dst) == src.with(dst);
     if same { Ok(rx) } else { Err(ours(&outer.udp, sessions, Reason::Peer)) }
 }
 
@@ -70,23 +92,23 @@ fn find6<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result<&'
     frame.reach_headers();
     let outer = frame.header::<Outer6>(0).map_err(|_| Reason::NotOurs)?;
     let rx = session(&outer.udp, &outer.l2tp, sessions)?;
-    let same = rx.has(flag::IPV6) && outer.ip.src == rx.remote && outer.ip.dst == rx.local;
+    let [src, dst]: [[Be32; 4]; 2] = bytemuck::must_cast(rx.addresses);
+    let same = rx.has(flag::IPV6) && outer.ip.src == src && outer.ip.dst == dst;
     if same { Ok(rx) } else { Err(ours(&outer.udp, sessions, Reason::Peer)) }
 }
 
 /// RFC 3931 §4.1.2.1: T bit, version, session id; then the peer's port.
 #[inline(always)]
 fn session<'s, S: Sessions>(udp: &Udp, l2tp: &L2tpUdp, sessions: &'s S) -> Result<&'s RxSession, Reason> {
-    if l2tp.is_control() {
-        return Err(ours(udp, sessions, Reason::Control));
-    }
-    if !l2tp.is_v3() {
-        return Err(ours(udp, sessions, Reason::Version));
+    if !l2tp.is_data() {
+        let reason = if l2tp.is_control() { Reason::Control } else { Reason::Version };
+        return Err(ours(udp, sessions, reason));
     }
     let Some(rx) = sessions.rx(l2tp.session_id) else {
         return Err(ours(udp, sessions, Reason::NoSession));
     };
-    if udp.dst != rx.udp_sport || udp.src != rx.udp_dport {
+    let [src, dst] = rx.ports;
+    if udp.src.with(udp.dst) != src.with(dst) {
         return Err(ours(udp, sessions, Reason::Peer));
     }
     Ok(rx)
@@ -99,33 +121,48 @@ fn ours<S: Sessions>(udp: &Udp, sessions: &S, reason: Reason) -> Reason {
     if sessions.is_tunnel_port(udp.dst) { reason } else { Reason::NotOurs }
 }
 
-/// Takes the outer headers off a packet that [`find`] found to be of this session.
+/// Takes the outer headers off a packet that [`find`] found to be of this session. Returns the inner bytes received,
+/// as on the wire: the tag that is put on is not among them.
 ///
 /// # Errors
 /// Before the point of no return the packet is untouched. After it, only [`Reason::Room`] and [`Reason::Short`]
 /// are possible.
 #[inline(always)]
-pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<(), Reason> {
+pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<usize, Reason> {
+    if frame.is_bare() {
+        // As constants, so that what most packets have no use for is left out.
+        match rx.flags & !flag::OF_TC {
+            0 => return decap_as(frame, rx, 0),
+            flag::UNFINISHED => return decap_as(frame, rx, flag::UNFINISHED),
+            _ => cold_path(),
+        }
+    }
+    decap_as(frame, rx, rx.flags)
+}
+
+/// `flags` are the session's.
+#[inline(always)]
+fn decap_as<F: Frame>(frame: &mut F, rx: &RxSession, flags: u32) -> Result<usize, Reason> {
     if frame.segment_len() != 0 {
         return Err(Reason::Gso);
     }
     let Message { end, has_checksum } =
-        if rx.has(flag::IPV6) { message6(frame, rx)? } else { message4(frame, rx)? };
+        if flags & flag::IPV6 != 0 { message6(frame, rx, flags)? } else { message4(frame, rx, flags)? };
     let outer_len = usize::from(rx.outer_len);
     let inner_len = end - outer_len;
     if frame.is_bare() {
-        if rx.has(flag::VIA_TC) || inner_len > usize::from(rx.max_frame) {
+        if flags & flag::VIA_TC != 0 || inner_len > usize::from(rx.max_frame) {
             return Err(Reason::ToTc);
         }
-        if rx.flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
-            leave_to_tc(inner::look(frame, outer_len).checksums(frame), rx.flags)?;
+        if flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
+            leave_to_tc(inner::checksums(frame, outer_len), flags)?;
         }
-    } else if inner_len > usize::from(rx.max_frame) && !rx.has(flag::INGRESS) {
+    } else if inner_len > usize::from(rx.max_frame) && flags & flag::INGRESS == 0 {
         return Err(Reason::TooBigRx);
     }
     if has_checksum {
-        frame.check_checksum(outer_len, rx.flags)?;
-    } else if rx.flags & (flag::IPV6 | flag::ZERO_CSUM) == flag::IPV6 {
+        frame.check_checksum(outer_len, flags)?;
+    } else if flags & (flag::IPV6 | flag::ZERO_CSUM) == flag::IPV6 {
         return Err(Reason::Checksum);
     }
 
@@ -135,14 +172,14 @@ pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<(), Reason> {
         frame.truncate(end)?;
     }
     frame.shrink_head(outer_len)?;
-    if let Some(l4) = inner::look(frame, 0).transport() {
-        // A SYN cut short within its options is no reason to keep it.
-        let _ = mss::clamp(frame, &rx.clamp, &l4, l4.network.tags);
+    if inner::may_be_syn(frame) {
+        // One cut short within its options is no reason to keep it.
+        let _ = frame.clamp_mss(&rx.clamp, 0);
     }
-    if rx.has(flag::RETAG) {
+    if flags & flag::RETAG != 0 {
         frame.push_tag(rx.vlan)?;
     }
-    Ok(())
+    Ok(inner_len)
 }
 
 /// What the headers say of a message.
@@ -155,12 +192,12 @@ struct Message {
 
 /// The message over IPv4, its lengths and what stands behind the session id found right.
 #[inline(always)]
-fn message4<F: Frame>(frame: &F, rx: &RxSession) -> Result<Message, Reason> {
+fn message4<F: Frame>(frame: &F, rx: &RxSession, flags: u32) -> Result<Message, Reason> {
     let outer = frame.header::<Tailed4>(0).map_err(|_| Reason::Length)?;
     let end = offset_of!(Outer4, udp) + usize::from(outer.base.udp.len.get());
     let ip_end = offset_of!(Outer4, ip) + usize::from(outer.base.ip.total_len.get());
     check_ends(end, ip_end, frame.len(), rx)?;
-    check_tail(&outer.tail, rx)?;
+    check_tail(&outer.tail, rx, flags)?;
     if !outer.base.ip.is_intact() {
         return Err(Reason::Checksum);
     }
@@ -169,12 +206,12 @@ fn message4<F: Frame>(frame: &F, rx: &RxSession) -> Result<Message, Reason> {
 
 /// The message over IPv6, its lengths and what stands behind the session id found right.
 #[inline(always)]
-fn message6<F: Frame>(frame: &F, rx: &RxSession) -> Result<Message, Reason> {
+fn message6<F: Frame>(frame: &F, rx: &RxSession, flags: u32) -> Result<Message, Reason> {
     let outer = frame.header::<Tailed6>(0).map_err(|_| Reason::Length)?;
     let end = offset_of!(Outer6, udp) + usize::from(outer.base.udp.len.get());
     let ip_end = offset_of!(Outer6, udp) + usize::from(outer.base.ip.payload_len.get());
     check_ends(end, ip_end, frame.len(), rx)?;
-    check_tail(&outer.tail, rx)?;
+    check_tail(&outer.tail, rx, flags)?;
     Ok(Message { end, has_checksum: outer.base.udp.checksum != Be16::default() })
 }
 
@@ -188,12 +225,14 @@ fn check_ends(end: usize, ip_end: usize, frame_end: usize, rx: &RxSession) -> Re
 /// RFC 3931 §4.1 and §4.6: the cookie must match; a sequence number is not ours to look at. All words are compared,
 /// wherever the first difference is.
 #[inline(always)]
-fn check_tail(tail: &Tail, rx: &RxSession) -> Result<(), Reason> {
+fn check_tail(tail: &Tail, rx: &RxSession, flags: u32) -> Result<(), Reason> {
     let difference = |word: usize| (tail[word].raw() ^ rx.tail[word].raw()) & rx.tail_mask[word].raw();
-    if difference(0) | difference(1) | difference(2) != 0 {
+    let first_two = |tail: &Tail| tail[0].with(tail[1]);
+    let differences = (first_two(tail) ^ first_two(&rx.tail)) & first_two(&rx.tail_mask);
+    if differences | u64::from(difference(2)) != 0 {
         let in_sublayer = |word: usize| rx.tail_mask[word] == L2SPEC_SEQUENCED;
         let in_cookie = |word: usize| difference(word) != 0 && !in_sublayer(word);
         return Err(if in_cookie(0) || in_cookie(1) { Reason::Cookie } else { Reason::Sequenced });
     }
-    if rx.has(flag::SEQUENCED) { Err(Reason::Sequenced) } else { Ok(()) }
+    if flags & flag::SEQUENCED != 0 { Err(Reason::Sequenced) } else { Ok(()) }
 }

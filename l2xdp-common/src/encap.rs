@@ -2,17 +2,17 @@
 
 use crate::checksum;
 use crate::frame::Frame;
-use crate::inner::{self, Checksums, Transport};
-use crate::mss;
+use crate::inner::{self, Checksums, Inner};
 use crate::reason::Reason;
 use crate::session::{AttachKey, TxSession, flag};
 use crate::wire::{Be16, Eth, Ipv4, Ipv6, Outer4, Outer6, Tail, Tailed4, Tailed6, Vlan};
 use bytemuck::{Pod, Zeroable};
+use core::hint::cold_path;
 
 /// The map of transmitting sessions.
 pub trait Attachments {
     /// The session that takes frames from there.
-    fn tx(&self, key: &AttachKey) -> Option<&TxSession>;
+    fn tx(&self, key: AttachKey) -> Option<&TxSession>;
 }
 
 /// The session of a frame that came in on a device: the one for all VLANs, or the one for the frame's.
@@ -25,12 +25,12 @@ pub fn find<'a, F: Frame, A: Attachments>(
     ifindex: u32,
     attachments: &'a A,
 ) -> Result<&'a TxSession, Reason> {
-    if let Some(tx) = attachments.tx(&AttachKey { ifindex, vlan: AttachKey::ALL_VLANS }) {
+    if let Some(tx) = attachments.tx(AttachKey { ifindex, vlan: AttachKey::ALL_VLANS }) {
         return Ok(tx);
     }
     let tci = frame.outer_tag().ok_or(Reason::NoAttachment)?;
     let vlan = u32::from(tci & Vlan::ID_MASK);
-    attachments.tx(&AttachKey { ifindex, vlan }).ok_or(Reason::NoAttachment)
+    attachments.tx(AttachKey { ifindex, vlan }).ok_or(Reason::NoAttachment)
 }
 
 /// Puts the outer headers of a session before a frame. Returns the inner bytes sent: of a super-packet, those of all
@@ -41,41 +41,54 @@ pub fn find<'a, F: Frame, A: Attachments>(
 /// [`Reason::Room`] and [`Reason::Short`] are possible.
 #[inline(always)]
 pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
-    if frame.is_bare() && tx.has(flag::VIA_TC) {
+    if frame.is_bare() {
+        // As constants, so that what most frames have no use for is left out.
+        match tx.flags & !flag::OF_TC {
+            0 => return encap_as(frame, tx, 0),
+            flag::UNFINISHED => return encap_as(frame, tx, flag::UNFINISHED),
+            _ => cold_path(),
+        }
+    }
+    encap_as(frame, tx, tx.flags)
+}
+
+/// `flags` are the session's.
+#[inline(always)]
+fn encap_as<F: Frame>(frame: &mut F, tx: &TxSession, flags: u32) -> Result<usize, Reason> {
+    if frame.is_bare() && flags & flag::VIA_TC != 0 {
         return Err(Reason::ToTc);
     }
     // What goes to the slow path is decided before what takes a round through the splitter: a packet that the kernel's
     // driver is to have must not be sent back there.
-    if tx.has(flag::SEQUENCED) {
+    if flags & flag::SEQUENCED != 0 {
         return Err(Reason::SequencedTx);
     }
     if tx.ifindex == 0 {
         return Err(Reason::NoRoute);
     }
     frame.reach_headers();
-    let inner = inner::look(frame, 0);
-    let l4 = inner.transport();
-    let popped = if tx.has(flag::RETAG) { Vlan::LEN } else { 0 };
-    let bytes = check_size(frame, tx, l4.as_ref(), popped)?;
+    let popped = if flags & flag::RETAG != 0 { Vlan::LEN } else { 0 };
+    let bytes = check_size(frame, tx, popped)?;
+    let may_be_syn = inner::may_be_syn(frame);
     if frame.is_bare() {
-        if tx.flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
-            leave_to_tc(inner.checksums(frame), tx.flags)?;
+        if flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
+            leave_to_tc(inner::checksums(frame, 0), flags)?;
         }
-    } else if tx.flags & (flag::CHECKSUM | flag::FINISH) != 0 && !frame.is_settled() {
-        frame.check_finished(tx.flags)?;
+    } else if flags & (flag::CHECKSUM | flag::FINISH) != 0 && !frame.is_settled() {
+        frame.check_finished(flags)?;
     }
-    if let Some(l4) = &l4 {
-        // A SYN cut short within its options is no reason to keep it.
-        let _ = mss::clamp(frame, &tx.clamp, l4, l4.network.tags.saturating_sub(popped));
+    if may_be_syn {
+        // One cut short within its options is no reason to keep it.
+        let _ = frame.clamp_mss(&tx.clamp, popped);
     }
-    let tos = if tx.has(flag::TOS_INHERIT) { inner_dscp(frame) } else { 0 };
+    let tos = if flags & flag::TOS_INHERIT != 0 { inner_dscp(frame) } else { 0 };
     let inner_len = frame.len() - popped;
 
     // The point of no return.
-    if tx.has(flag::RETAG) {
+    if flags & flag::RETAG != 0 {
         frame.pop_tag()?;
     }
-    let (outer_len, ipv6) = (usize::from(tx.outer_len), tx.has(flag::IPV6));
+    let (outer_len, ipv6) = (usize::from(tx.outer_len), flags & flag::IPV6 != 0);
     frame.make_room(outer_len, ipv6)?;
     let total = outer_len - Eth::LEN + inner_len;
     if ipv6 {
@@ -83,7 +96,7 @@ pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
     } else {
         write4(frame, tx, total, tos)?
     }
-    if tx.has(flag::CHECKSUM) {
+    if flags & flag::CHECKSUM != 0 {
         frame.write_checksum(outer_len, ipv6)?;
     }
     Ok(bytes)
@@ -118,21 +131,20 @@ pub(crate) fn leave_to_tc(checksums: Checksums, flags: u32) -> Result<(), Reason
 /// Does it fit the path? A super-packet is as long as the packets it will be split into, whose bytes together are
 /// returned.
 #[inline(always)]
-fn check_size<F: Frame>(
-    frame: &F,
-    tx: &TxSession,
-    l4: Option<&Transport>,
-    popped: usize,
-) -> Result<usize, Reason> {
-    let (len, repeated) = match (frame.segment_len(), l4) {
-        (0, _) => (frame.len(), 0),
-        // The kernel does not give each packet of a super-packet an outer checksum of its own; and super-packets that
-        // are not TCP may be tunnels, which it can't nest.
-        (segment, Some(l4)) if l4.tcp && tx.flags & (flag::CHECKSUM | flag::FINISH) == 0 => {
+fn check_size<F: Frame>(frame: &F, tx: &TxSession, popped: usize) -> Result<usize, Reason> {
+    let (len, repeated) = match frame.segment_len() {
+        0 => (frame.len(), 0),
+        segment => {
+            // The kernel does not give each packet of a super-packet an outer checksum of its own; and super-packets
+            // that are not TCP may be tunnels, which it can't nest.
+            let whole = tx.flags & (flag::CHECKSUM | flag::FINISH) == 0;
+            let Inner::Transport(l4) = inner::look(frame, 0) else { return Err(Reason::GsoTx) };
+            if !l4.tcp || !whole {
+                return Err(Reason::GsoTx);
+            }
             let headers = l4.headers_len(frame)?;
             (headers + segment, (frame.segments() as usize - 1) * (headers - popped))
         }
-        _ => return Err(Reason::GsoTx),
     };
     if len < Eth::LEN + popped {
         return Err(Reason::Short);
@@ -166,10 +178,12 @@ fn write4<F: Frame>(frame: &mut F, tx: &TxSession, total: usize, tos: u8) -> Res
     // Super-packets may be longer than the field: it is written anew for each packet they are split into.
     let total = total as u16;
     let ip = &mut to.base.ip;
-    let sum = u32::from(!from.base.ip.checksum.get()) + u32::from(total) + u32::from(tos);
-    ip.checksum = Be16::new(!checksum::fold(sum));
-    ip.tos |= tos;
     ip.total_len = Be16::new(total);
+    ip.checksum = checksum::add(from.base.ip.checksum, ip.total_len);
+    if tos != 0 {
+        ip.tos |= tos;
+        ip.checksum = checksum::add(ip.checksum, Be16([0, tos]));
+    }
     to.base.udp.len = Be16::new(total.wrapping_sub(Ipv4::LEN as u16));
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! What the packet logic needs of a packet buffer.
 
+use crate::inner::Checksums;
 use crate::reason::Reason;
+use crate::session::Clamp;
 use crate::wire::{Be16, Be32, Eth, Vlan, ethertype};
 #[cfg(doc)]
-use crate::{encap, mss, udp_checksum};
+use crate::{encap, inner, mss, udp_checksum};
 use bytemuck::Pod;
 
 /// An Ethernet frame with room before it.
@@ -75,12 +77,16 @@ pub trait Frame {
     /// [`Reason::Short`] if the frame ends before the checksum does.
     fn update_checksum(&mut self, offset: usize, old: Be16, new: Be16) -> Result<(), Reason>;
 
-    /// Lowers the MSS option of the TCP header at byte `tcp`, see [`mss::lower`]. A method so that a program can keep
-    /// this rare and long walk out of its line.
+    /// Lowers the MSS option of a SYN, see [`mss::clamp`]. A method so that a program can keep this rare and long walk
+    /// out of its line.
     ///
     /// # Errors
     /// [`Reason::Short`] if the header ends early; nothing was changed then.
-    fn lower_mss(&mut self, tcp: usize, limit: u16) -> Result<(), Reason>;
+    fn clamp_mss(&mut self, clamp: &Clamp, popped: usize) -> Result<(), Reason>;
+
+    /// Judges the checksums of a frame that begins at byte `at`, see [`inner::Inner::checksums`]. A method for the same
+    /// reason.
+    fn judge_checksums(&mut self, at: usize) -> Checksums;
 
     /// Writes the outer UDP checksum, see [`udp_checksum::write`]. A method for the same reason.
     ///

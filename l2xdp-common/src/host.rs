@@ -2,7 +2,9 @@
 
 use crate::checksum;
 use crate::frame::Frame;
+use crate::inner::{self, Checksums};
 use crate::reason::Reason;
+use crate::session::Clamp;
 use crate::wire::Be16;
 use crate::{encap, mss, udp_checksum};
 use bytemuck::Pod;
@@ -88,8 +90,12 @@ impl Frame for HostFrame {
         Ok(())
     }
 
-    fn lower_mss(&mut self, tcp: usize, limit: u16) -> Result<(), Reason> {
-        mss::lower(self, tcp, limit)
+    fn clamp_mss(&mut self, clamp: &Clamp, popped: usize) -> Result<(), Reason> {
+        mss::clamp(self, clamp, popped)
+    }
+
+    fn judge_checksums(&mut self, at: usize) -> Checksums {
+        inner::look(self, at).checksums(self)
     }
 
     fn write_checksum(&mut self, outer_len: usize, ipv6: bool) -> Result<(), Reason> {

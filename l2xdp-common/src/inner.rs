@@ -3,7 +3,8 @@
 use crate::checksum;
 use crate::frame::Frame;
 use crate::reason::Reason;
-use crate::wire::{Be16, Eth, Ipv4, Ipv6, Tcp, Udp, Vlan, ethertype, protocol};
+use crate::wire::{Be16, Eth, Ipv4, Ipv6, Kind4, Tcp, Udp, Vlan, ethertype, protocol};
+use bytemuck::{Pod, Zeroable};
 
 /// An IP packet behind up to two tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,79 @@ pub fn network<F: Frame>(frame: &F, at: usize) -> Result<Option<Network>, Reason
         tags: tags + frame.detached_tags(),
         ipv6: ethertype == ethertype::IPV6,
     }))
+}
+
+/// A frame like most: no tags, no IPv4 options, and the place of a TCP header in it.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Usual4 {
+    eth: Eth,
+    ip: Ipv4,
+    tcp: Tcp,
+}
+
+/// [`Usual4`], as what it begins with.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct UsualKind {
+    kind: Kind4,
+    rest: [u8; size_of::<Usual4>() - size_of::<Kind4>()],
+}
+
+impl Usual4 {
+    #[inline(always)]
+    fn is(&self, protocol: u8) -> bool {
+        bytemuck::must_cast_ref::<_, UsualKind>(self).kind.is(protocol)
+    }
+}
+
+/// The same over IPv6, no extension headers.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Usual6 {
+    eth: Eth,
+    ip: Ipv6,
+    tcp: Tcp,
+}
+
+/// May this be a TCP SYN? Of most frames it can be told at once, at constant offsets; [`look`] sees for certain.
+#[inline(always)]
+pub fn may_be_syn<F: Frame>(frame: &F) -> bool {
+    match frame.header::<Usual4>(0) {
+        Ok(usual) if usual.is(protocol::UDP) => false,
+        Ok(usual) if usual.is(protocol::TCP) => usual.tcp.flags & Tcp::SYN != 0,
+        Ok(Usual4 { eth, ip, .. }) if eth.ethertype == ethertype::IPV4 => ip.protocol == protocol::TCP,
+        Ok(Usual4 { eth, .. }) if eth.ethertype == ethertype::IPV6 => frame
+            .header::<Usual6>(0)
+            .is_ok_and(|Usual6 { ip, tcp, .. }| ip.next_header == protocol::TCP && tcp.flags & Tcp::SYN != 0),
+        Ok(Usual4 { eth, .. }) => Vlan::is_tag(eth.ethertype),
+        Err(_) => false,
+    }
+}
+
+/// Judges the checksums of a frame that begins at byte `at`: here if it is like most.
+#[inline(always)]
+pub fn checksums<F: Frame>(frame: &mut F, at: usize) -> Checksums {
+    if let Ok(usual @ Usual4 { ip, tcp, .. }) = frame.header(at) {
+        let segment_len = || ip.total_len.get().wrapping_sub(Ipv4::LEN as u16);
+        let pseudo = |protocol| checksum::pseudo4(ip.src, ip.dst, protocol, segment_len());
+        if usual.is(protocol::UDP) {
+            let [Udp { checksum, .. }, _] = bytemuck::must_cast_ref::<_, Udps>(tcp).udps;
+            return Checksums::of_udp(checksum, || pseudo(protocol::UDP));
+        }
+        if usual.is(protocol::TCP) {
+            return Checksums::of_tcp(tcp.checksum, || pseudo(protocol::TCP));
+        }
+    }
+    frame.judge_checksums(at)
+}
+
+/// A UDP header where a TCP header could lie.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Udps {
+    udps: [Udp; 2],
+    rest: [u8; 4],
 }
 
 /// What a frame holds.
@@ -122,6 +196,21 @@ impl Inner {
     }
 }
 
+impl Checksums {
+    /// Judges a TCP segment's by the sum of its pseudo-header.
+    #[inline(always)]
+    fn of_tcp(checksum: Be16, pseudo: impl FnOnce() -> u16) -> Self {
+        if checksum.get() == pseudo() { Self::Unfinished } else { Self::Finished }
+    }
+
+    /// Judges a UDP datagram's, which may have none.
+    #[inline(always)]
+    fn of_udp(checksum: Be16, pseudo: impl FnOnce() -> u16) -> Self {
+        let unfinished = checksum != Be16::default() && checksum.get() == pseudo();
+        if unfinished { Self::Unfinished } else { Self::Unknown }
+    }
+}
+
 impl Transport {
     /// Sum of the pseudo-header, not inverted.
     #[inline(always)]
@@ -138,16 +227,11 @@ impl Transport {
 
     #[inline(always)]
     fn checksums<F: Frame>(&self, frame: &F) -> Result<Checksums, Reason> {
-        let checksum = if self.tcp {
-            frame.header::<Tcp>(self.offset)?.checksum
+        let pseudo = self.pseudo_header(frame)?;
+        Ok(if self.tcp {
+            Checksums::of_tcp(frame.header::<Tcp>(self.offset)?.checksum, || pseudo)
         } else {
-            frame.header::<Udp>(self.offset)?.checksum
-        };
-        let absent = !self.tcp && checksum == Be16::default();
-        Ok(match checksum.get() == self.pseudo_header(frame)? {
-            true if !absent => Checksums::Unfinished,
-            _ if self.tcp => Checksums::Finished,
-            _ => Checksums::Unknown,
+            Checksums::of_udp(frame.header::<Udp>(self.offset)?.checksum, || pseudo)
         })
     }
 

@@ -26,4 +26,4 @@ pub use decap::Sessions;
 pub use encap::Attachments;
 pub use frame::Frame;
 pub use reason::{Reason, Verdict};
-pub use session::{AttachKey, Delivery, RxSession, SlowFrame, TxSession};
+pub use session::{AttachKey, Delivery, RxRow, RxSession, SlowFrame, TxRow, TxSession};

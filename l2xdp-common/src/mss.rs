@@ -1,7 +1,7 @@
 //! The MSS clamp: TCP SYNs and SYN-ACKs offer no more than fits through the tunnel (RFC 9293 §3.7.1).
 
 use crate::frame::Frame;
-use crate::inner::Transport;
+use crate::inner::{self, Inner};
 use crate::reason::Reason;
 use crate::session::Clamp;
 use crate::wire::{Be16, Tcp, TcpOption};
@@ -10,25 +10,23 @@ use core::mem::offset_of;
 /// A TCP header holds 40 bytes of options, and one that starts in the last three can't be an MSS.
 const MAX_OPTIONS: usize = 37;
 
-/// Lowers the MSS option of a SYN, and its checksum with it. `tags` is in bytes. Everything else is left alone.
+/// Lowers the MSS option of a SYN, and its checksum with it; what [`Frame::clamp_mss`] does. Of the frame's tags,
+/// `popped` bytes are not sent. Everything else is left alone.
 ///
 /// # Errors
 /// [`Reason::Short`] if the header ends early; nothing was changed then.
 #[inline(always)]
-pub fn clamp<F: Frame>(frame: &mut F, clamp: &Clamp, l4: &Transport, tags: usize) -> Result<(), Reason> {
+pub fn clamp<F: Frame>(frame: &mut F, clamp: &Clamp, popped: usize) -> Result<(), Reason> {
+    let Inner::Transport(l4) = inner::look(frame, 0) else { return Ok(()) };
     let limit = if l4.network.ipv6 { clamp.ipv6 } else { clamp.ipv4 };
-    if limit == 0 || !l4.tcp {
+    if limit == 0 || !l4.tcp || frame.header::<Tcp>(l4.offset)?.flags & Tcp::SYN == 0 {
         return Ok(());
     }
-    let tcp = frame.header::<Tcp>(l4.offset)?;
-    if tcp.flags & Tcp::SYN == 0 {
-        return Ok(());
-    }
-    frame.lower_mss(l4.offset, limit.saturating_sub(tags as u16 & clamp.tag_mask))
+    let tags = l4.network.tags.saturating_sub(popped);
+    lower(frame, l4.offset, limit.saturating_sub(tags as u16 & clamp.tag_mask))
 }
 
-/// Finds the MSS option of the TCP header at byte `tcp` and lowers it to `limit`; what
-/// [`Frame::lower_mss`] does.
+/// Finds the MSS option of the TCP header at byte `tcp` and lowers it to `limit`.
 ///
 /// # Errors
 /// [`Reason::Short`] if the header ends early; nothing was changed then.

@@ -227,10 +227,17 @@ impl Pseudowire {
 
     /// How to receive, and where to.
     pub fn rx(&self, slot: u32, path: Option<&Path>, output: Output, flags: u32) -> RxSession {
-        let words = |address: IpAddr| match address {
-            IpAddr::V4(v4) => [Be32(v4.octets()), Be32::default(), Be32::default(), Be32::default()],
-            IpAddr::V6(v6) => bytemuck::must_cast(v6.octets()),
-        };
+        let mut addresses = [Be32::default(); 8];
+        match (self.remote, self.local) {
+            (IpAddr::V6(remote), IpAddr::V6(local)) => {
+                addresses = bytemuck::must_cast([remote.octets(), local.octets()]);
+            }
+            (IpAddr::V4(remote), IpAddr::V4(local)) => {
+                addresses[..2].copy_from_slice(&[Be32(remote.octets()), Be32(local.octets())]);
+            }
+            // Mixed families receive nothing; the configuration refuses them.
+            _ => {}
+        }
         let tail_len = self.peer_cookie.wire_len() + self.l2spec.wire_len();
         let outer_len = Eth::LEN + self.ip_udp_len() + L2tpUdp::LEN + tail_len;
         let (tail, tail_mask) = self.expected_tail();
@@ -242,12 +249,10 @@ impl Pseudowire {
         let tag = if self.vlan.is_some() { 0 } else { Vlan::LEN };
         let max_frame = u16::try_from(mtu as usize + Eth::LEN + tag).unwrap_or(u16::MAX);
         RxSession {
-            local: words(self.local),
-            remote: words(self.remote),
+            addresses,
             tail,
             tail_mask,
-            udp_sport: Be16::new(self.udp_sport),
-            udp_dport: Be16::new(self.udp_dport),
+            ports: [Be16::new(self.udp_dport), Be16::new(self.udp_sport)],
             slot,
             flags: flags
                 | ingress

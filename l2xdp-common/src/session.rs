@@ -59,6 +59,8 @@ pub mod flag {
     pub const FINISH: u32 = 1 << 10;
     /// Received: over IPv6 without an outer UDP checksum too.
     pub const ZERO_CSUM: u32 = 1 << 9;
+    /// Those that tell TC something, and XDP nothing.
+    pub const OF_TC: u32 = INGRESS | FINISH;
 }
 
 /// What it takes to send: looked up by [`AttachKey`].
@@ -121,18 +123,14 @@ pub(crate) struct Template4 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct RxSession {
-    /// Our address; IPv4 in the first word.
-    pub local: [Be32; 4],
-    /// The peer's address; IPv4 in the first word.
-    pub remote: [Be32; 4],
+    /// The peer's address, then ours, as in an IP header: two words, or eight.
+    pub addresses: [Be32; 8],
     /// What must stand behind the session id: the cookie, and no S bit in the default sublayer.
     pub tail: Tail,
     /// Ones in the bits of it that matter: a cookie's words and that S bit.
     pub tail_mask: Tail,
-    /// Our port.
-    pub udp_sport: Be16,
-    /// The peer's port.
-    pub udp_dport: Be16,
+    /// The peer's port, then ours, as in a UDP header.
+    pub ports: [Be16; 2],
     /// Index of the session's counters.
     pub slot: u32,
     /// See [`flag`].
@@ -158,6 +156,45 @@ impl RxSession {
     #[inline(always)]
     pub fn has(&self, flag: u32) -> bool {
         self.flags & flag == flag
+    }
+}
+
+/// How many rows the arrays have that XDP looks into before it asks a hash table. A power of two.
+pub const ROWS: u32 = 1024;
+
+/// A row for the session that takes every frame of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct TxRow {
+    /// Whose row this is.
+    pub ifindex: u32,
+    /// How to send what comes in there.
+    pub session: TxSession,
+}
+
+impl TxRow {
+    /// Where a device's row is, if it has one.
+    #[inline(always)]
+    pub const fn index(ifindex: u32) -> u32 {
+        ifindex % ROWS
+    }
+}
+
+/// A row for a receiving session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct RxRow {
+    /// Whose row this is.
+    pub session_id: u32,
+    /// How to receive its messages.
+    pub session: RxSession,
+}
+
+impl RxRow {
+    /// Where a session's row is, if it has one.
+    #[inline(always)]
+    pub const fn index(session_id: u32) -> u32 {
+        session_id % ROWS
     }
 }
 

@@ -2,7 +2,9 @@
 
 use bytemuck::Pod;
 use l2xdp_common::host::HostFrame;
+use l2xdp_common::inner::Checksums;
 use l2xdp_common::pseudowire::{Cookie, L2Spec, Mss, Output, Path, Pseudowire, Seq, Tos};
+use l2xdp_common::session::Clamp;
 use l2xdp_common::wire::Be16;
 use l2xdp_common::{Frame, Reason, Verdict, decap, encap};
 use std::net::{IpAddr, Ipv4Addr};
@@ -48,8 +50,11 @@ impl Frame for Refusing {
     fn update_checksum(&mut self, offset: usize, old: Be16, new: Be16) -> Result<(), Reason> {
         self.0.update_checksum(offset, old, new)
     }
-    fn lower_mss(&mut self, tcp: usize, limit: u16) -> Result<(), Reason> {
-        self.0.lower_mss(tcp, limit)
+    fn clamp_mss(&mut self, clamp: &Clamp, popped: usize) -> Result<(), Reason> {
+        self.0.clamp_mss(clamp, popped)
+    }
+    fn judge_checksums(&mut self, at: usize) -> Checksums {
+        self.0.judge_checksums(at)
     }
     fn write_checksum(&mut self, outer_len: usize, ipv6: bool) -> Result<(), Reason> {
         self.0.write_checksum(outer_len, ipv6)
@@ -106,7 +111,7 @@ fn encap_refusing(what: Refused) -> Result<usize, Reason> {
     encap::encap(&mut Refusing(tagged(), what), &pseudowire(Some(5)).tx(0, Some(&PATH), 0, 0))
 }
 
-fn decap_refusing(what: Refused) -> Result<(), Reason> {
+fn decap_refusing(what: Refused) -> Result<usize, Reason> {
     let (sender, output) = (pseudowire(Some(5)), Output::Port { ifindex: 2, mtu: 1500 });
     let mut frame = tagged();
     encap::encap(&mut frame, &sender.tx(0, Some(&PATH), 0, 0)).expect("nothing is refused");

@@ -3,10 +3,14 @@
 use aya_ebpf::bindings::{__sk_buff, BPF_F_CURRENT_CPU};
 use aya_ebpf::helpers::bpf_perf_event_output;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{HashMap, PerCpuArray, PerfEventArray};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerfEventArray};
+use core::hint::cold_path;
 use l2xdp_common::counters::SessionCounters;
+use l2xdp_common::session::ROWS;
 use l2xdp_common::wire::{Be16, Be32};
-use l2xdp_common::{AttachKey, Attachments, Delivery, Reason, RxSession, Sessions, SlowFrame, TxSession};
+use l2xdp_common::{
+    AttachKey, Attachments, Delivery, Reason, RxRow, RxSession, Sessions, SlowFrame, TxRow, TxSession,
+};
 
 /// Where frames come in → how to send them. The loader sets its size.
 #[map]
@@ -15,6 +19,14 @@ static TX_SESSIONS: HashMap<AttachKey, TxSession> = HashMap::with_max_entries(1,
 /// Our session id, in network order → how to receive. The loader sets its size.
 #[map]
 static RX_SESSIONS: HashMap<[u8; 4], RxSession> = HashMap::with_max_entries(1, 0);
+
+/// For devices one of whose sessions takes every frame → that session, in the device's row.
+#[map]
+static TX_ROWS: Array<TxRow> = Array::with_max_entries(ROWS, 0);
+
+/// For our session ids → the session, in the id's row.
+#[map]
+static RX_ROWS: Array<RxRow> = Array::with_max_entries(ROWS, 0);
 
 /// UDP ports of our tunnels, in network order. The loader sets its size.
 #[map]
@@ -73,7 +85,7 @@ pub struct Maps;
 
 impl Attachments for Maps {
     #[inline(always)]
-    fn tx(&self, key: &AttachKey) -> Option<&TxSession> {
+    fn tx(&self, key: AttachKey) -> Option<&TxSession> {
         // SAFETY: entries are replaced as a whole and freed after a grace period; the programs never write them.
         unsafe { TX_SESSIONS.get(key) }
     }
@@ -89,6 +101,42 @@ impl Sessions for Maps {
     #[inline(always)]
     fn is_tunnel_port(&self, port: Be16) -> bool {
         TUNNEL_PORTS.get_ptr(port.0).is_some()
+    }
+}
+
+/// The same maps for XDP, where a look into an array is worth it: it costs a tenth of asking a hash table. Ids that are
+/// as many as the rows apart share one; for all but one of them the hash table is asked.
+pub struct RowsFirst;
+
+impl Attachments for RowsFirst {
+    #[inline(always)]
+    fn tx(&self, key: AttachKey) -> Option<&TxSession> {
+        if key.vlan == AttachKey::ALL_VLANS
+            && let Some(row) = TX_ROWS.get(TxRow::index(key.ifindex))
+            && row.ifindex == key.ifindex
+        {
+            return Some(&row.session);
+        }
+        cold_path();
+        Maps.tx(key)
+    }
+}
+
+impl Sessions for RowsFirst {
+    #[inline(always)]
+    fn rx(&self, session_id: Be32) -> Option<&RxSession> {
+        if let Some(row) = RX_ROWS.get(RxRow::index(session_id.get()))
+            && row.session_id == session_id.get()
+        {
+            return Some(&row.session);
+        }
+        cold_path();
+        Maps.rx(session_id)
+    }
+
+    #[inline(always)]
+    fn is_tunnel_port(&self, port: Be16) -> bool {
+        Maps.is_tunnel_port(port)
     }
 }
 

@@ -1,22 +1,22 @@
 //! The programs, and the one place that turns reasons into what the kernel does with a packet.
 
 use crate::frame::{TcFrame, XdpFrame};
-use crate::maps::{self, Maps};
+use crate::maps::{self, Maps, RowsFirst};
 use aya_ebpf::EbpfContext;
-use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action};
+use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action, xdp_md};
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use aya_log_ebpf::debug;
+use core::hint::cold_path;
 use l2xdp_common::session::flag;
-use l2xdp_common::wire::Vlan;
-use l2xdp_common::{Frame, Reason, RxSession, TxSession, Verdict, decap, encap};
+use l2xdp_common::{Frame, Reason, RxSession, Sessions, TxSession, Verdict, decap, encap};
 
 /// XDP on a port: encapsulates what comes in.
 #[xdp]
 pub fn xdp_encap(ctx: XdpContext) -> u32 {
     let mut frame = XdpFrame::new(&ctx);
-    let tx = encap::find(&frame, ctx.ingress_ifindex() as u32, &Maps);
+    let tx = encap::find(&frame, ctx.ingress_ifindex() as u32, &RowsFirst);
     match tx.and_then(|tx| encapsulate(&mut frame, tx).map(|()| tx)) {
         Ok(tx) => redirect(tx.ifindex, 0),
         Err(reason) => xdp_verdict(&ctx, reason),
@@ -26,11 +26,21 @@ pub fn xdp_encap(ctx: XdpContext) -> u32 {
 /// XDP on a WAN device: decapsulates what is ours.
 #[xdp]
 pub fn xdp_decap(ctx: XdpContext) -> u32 {
-    let mut frame = XdpFrame::new(&ctx);
-    match decapsulate(&mut frame) {
-        Ok(rx) => redirect(rx.xdp_ifindex, 0),
-        Err(reason) => xdp_verdict(&ctx, reason),
+    let frame = XdpFrame::new(&ctx);
+    if !decap::is_usual(&frame) {
+        cold_path();
+        return xdp_decap_unusual(ctx.ctx);
     }
+    xdp_decapsulate(&ctx, frame)
+}
+
+/// What is not usual, in a function of its own, so that the program has registers enough for what is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xdp_decap_unusual(ctx: *mut xdp_md) -> u32 {
+    let ctx = XdpContext::new(ctx);
+    let frame = XdpFrame::new(&ctx);
+    xdp_decapsulate(&ctx, frame)
 }
 
 /// TC: encapsulates what leaves a pseudowire's device (egress) or comes in on a port (ingress).
@@ -56,7 +66,7 @@ pub fn tc_split(ctx: TcContext) -> i32 {
     if mark & RECEIVED == 0 {
         return tc_encapsulate(&ctx, frame, mark);
     }
-    match decapsulate(&mut frame) {
+    match decapsulate(&mut frame, &Maps) {
         Ok(rx) => deliver(rx.tc_ifindex, rx.flags),
         // The kernel wants it where it came from. TC sees it there again, as one packet, and counts it.
         Err(reason) if reason.verdict() == Verdict::Pass => {
@@ -97,8 +107,16 @@ fn tc_encapsulate(ctx: &TcContext, mut frame: TcFrame, ifindex: u32) -> i32 {
 }
 
 #[inline(always)]
+fn xdp_decapsulate(ctx: &XdpContext, mut frame: XdpFrame) -> u32 {
+    match decapsulate(&mut frame, &RowsFirst) {
+        Ok(rx) => redirect(rx.xdp_ifindex, 0),
+        Err(reason) => xdp_verdict(ctx, reason),
+    }
+}
+
+#[inline(always)]
 fn tc_decapsulate(ctx: &TcContext, mut frame: TcFrame) -> i32 {
-    match decapsulate(&mut frame) {
+    match decapsulate(&mut frame, &Maps) {
         Ok(rx) => deliver(rx.tc_ifindex, rx.flags),
         Err(reason) => tc_verdict(ctx, &frame, reason, frame.ifindex() | RECEIVED),
     }
@@ -119,14 +137,13 @@ fn encapsulate<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<(), Reason> {
 }
 
 #[inline(always)]
-fn decapsulate<F: Frame>(frame: &mut F) -> Result<&'static RxSession, Reason> {
-    let rx = decap::find(frame, &Maps)?;
+fn decapsulate<F: Frame, S: Sessions>(
+    frame: &mut F,
+    sessions: &'static S,
+) -> Result<&'static RxSession, Reason> {
+    let rx = decap::find(frame, sessions)?;
     match decap::decap(frame, rx) {
-        Ok(()) => {
-            // As on the wire, where a port's tag is not.
-            let pushed = if rx.has(flag::RETAG) { Vlan::LEN } else { 0 };
-            maps::count_rx(rx.slot, frame.len().saturating_sub(pushed));
-        }
+        Ok(bytes) => maps::count_rx(rx.slot, bytes),
         Err(reason) => {
             if matches!(reason.verdict(), Verdict::Drop | Verdict::Abort) {
                 maps::count_rx_error(rx.slot, reason);

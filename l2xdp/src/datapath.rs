@@ -1,13 +1,14 @@
 //! The loaded programs and their maps, behind the types of [`l2xdp_common`].
 
+use crate::rows::Rows;
 use crate::sys;
 use anyhow::{Context, Result, anyhow};
-use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, PerCpuValues, PerfEventArray};
+use aya::maps::{Array, HashMap as BpfHashMap, MapData, MapError, PerCpuArray, PerCpuValues, PerfEventArray};
 use aya::programs::{Program, SchedClassifier, Xdp};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader, Pod};
 use l2xdp_common::counters::SessionCounters;
-use l2xdp_common::{AttachKey, Delivery, Reason, RxSession, TxSession};
+use l2xdp_common::{AttachKey, Delivery, Reason, RxRow, RxSession, TxRow, TxSession};
 use std::io;
 
 /// The compiled programs.
@@ -70,7 +71,7 @@ pub struct Limits {
 /// A map's key or value: any plain data.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Plain<T>(T);
+pub(crate) struct Plain<T>(pub T);
 
 // SAFETY: `bytemuck::Pod` promises more than aya asks: any bytes are a `T`, it has no padding and no pointers.
 unsafe impl<T: bytemuck::Pod> Pod for Plain<T> {}
@@ -80,6 +81,8 @@ pub struct Datapath {
     ebpf: Ebpf,
     tx: BpfHashMap<MapData, Plain<AttachKey>, Plain<TxSession>>,
     rx: BpfHashMap<MapData, [u8; 4], Plain<RxSession>>,
+    tx_rows: Rows<TxRow>,
+    rx_rows: Rows<RxRow>,
     ports: BpfHashMap<MapData, [u8; 2], u8>,
     deliveries: BpfHashMap<MapData, u32, Plain<Delivery>>,
     counters: PerCpuArray<MapData, Plain<SessionCounters>>,
@@ -118,6 +121,8 @@ impl Datapath {
         Ok(Self {
             tx: BpfHashMap::try_from(take("TX_SESSIONS")?)?,
             rx: BpfHashMap::try_from(take("RX_SESSIONS")?)?,
+            tx_rows: Rows::new(Array::try_from(take("TX_ROWS")?)?)?,
+            rx_rows: Rows::new(Array::try_from(take("RX_ROWS")?)?)?,
             ports: BpfHashMap::try_from(take("TUNNEL_PORTS")?)?,
             deliveries: BpfHashMap::try_from(take("DELIVERIES")?)?,
             counters: PerCpuArray::try_from(take("COUNTERS")?)?,
@@ -150,11 +155,14 @@ impl Datapath {
         Ok(program.try_into()?)
     }
 
-    /// Sets how frames from somewhere are sent.
+    /// Sets how frames from somewhere are sent. [`publish`](Self::publish) makes it quicker.
     ///
     /// # Errors
     /// The kernel's, a full map among them.
     pub fn set_tx(&mut self, key: &AttachKey, session: &TxSession) -> Result<()> {
+        if key.vlan == AttachKey::ALL_VLANS {
+            self.tx_rows.set(TxRow { ifindex: key.ifindex, session: *session })?;
+        }
         let result = self.tx.insert(Plain(*key), Plain(*session), 0);
         result.with_context(|| format!("map TX_SESSIONS: {}", sys::interface_name(key.ifindex)))
     }
@@ -164,15 +172,19 @@ impl Datapath {
     /// # Errors
     /// The kernel's; none if they were not sent anyway.
     pub fn remove_tx(&mut self, key: &AttachKey) -> Result<()> {
+        if key.vlan == AttachKey::ALL_VLANS {
+            self.tx_rows.remove(key.ifindex)?;
+        }
         let result = self.tx.remove(&Plain(*key));
         gone(result).with_context(|| format!("map TX_SESSIONS: {}", sys::interface_name(key.ifindex)))
     }
 
-    /// Sets how messages for a session of ours are received.
+    /// Sets how messages for a session of ours are received. [`publish`](Self::publish) makes it quicker.
     ///
     /// # Errors
     /// The kernel's, a full map among them.
     pub fn set_rx(&mut self, session_id: u32, session: &RxSession) -> Result<()> {
+        self.rx_rows.set(RxRow { session_id, session: *session })?;
         let result = self.rx.insert(session_id.to_be_bytes(), Plain(*session), 0);
         result.with_context(|| format!("map RX_SESSIONS: session {session_id}"))
     }
@@ -182,8 +194,18 @@ impl Datapath {
     /// # Errors
     /// The kernel's; none if they were not received anyway.
     pub fn remove_rx(&mut self, session_id: u32) -> Result<()> {
+        self.rx_rows.remove(session_id)?;
         let result = self.rx.remove(&session_id.to_be_bytes());
         gone(result).with_context(|| format!("map RX_SESSIONS: session {session_id}"))
+    }
+
+    /// Has XDP find what has been set without asking a hash table. May wait for some milliseconds.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn publish(&mut self) -> Result<()> {
+        self.tx_rows.publish()?;
+        self.rx_rows.publish()
     }
 
     /// Makes a UDP port one of our tunnels.

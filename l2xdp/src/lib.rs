@@ -21,6 +21,7 @@ pub mod observe;
 pub mod plan;
 pub mod privileges;
 pub mod reconcile;
+mod rows;
 pub mod show;
 pub mod slots;
 pub mod slow_path;

@@ -303,7 +303,7 @@ impl<'a> Kind<'a> {
         if header.is_control() {
             return Self::Control;
         }
-        if !header.is_v3() || datagram.len() < MIN_DATA {
+        if !header.is_data() || datagram.len() < MIN_DATA {
             return Self::Invalid;
         }
         Self::Data { session_id: header.session_id.get(), tail }

@@ -31,6 +31,14 @@ fn socket(domain: i32, kind: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Waits until every eBPF program that runs now has ended. False if the kernel can't say when that is.
+pub fn wait_for_programs() -> bool {
+    /// `linux/membarrier.h`: returns after a grace period of RCU, which programs hold up.
+    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+    // SAFETY: takes and returns integers.
+    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0 }
+}
+
 /// Moves this thread to a new, empty network namespace, which goes with it.
 ///
 /// # Errors

@@ -33,14 +33,14 @@ fn main() -> ExitCode {
 }
 
 /// The most instructions that the verifier may look at, of the million it has: a quarter more than it did where it looked
-/// at the most, Linux 6.1 (199 000, 190 000, 356 000, 193 000, 311 000 and 74). Small changes move these by a lot.
+/// at the most, Linux 6.1 (46 000, 43 000, 163 000, 31 000, 79 000 and 65). Small changes move these by a lot: tc_split has been at 188 000.
 const fn limit(program: ProgramName) -> u32 {
     match program {
-        ProgramName::XdpEncap => 250_000,
-        ProgramName::XdpDecap => 240_000,
-        ProgramName::TcEncap => 445_000,
-        ProgramName::TcDecap => 240_000,
-        ProgramName::TcSplit => 390_000,
+        ProgramName::XdpEncap => 60_000,
+        ProgramName::XdpDecap => 55_000,
+        ProgramName::TcEncap => 260_000,
+        ProgramName::TcDecap => 42_000,
+        ProgramName::TcSplit => 240_000,
         ProgramName::TcDeliver => 100,
     }
 }
@@ -80,7 +80,7 @@ const MEMORY_FUNCTIONS: [&str; 5] = ["bcmp", "memcmp", "memcpy", "memmove", "mem
 
 fn no_memory_functions() -> Result<(), String> {
     let calls = calls::calls(OBJECT).map_err(|error| error.to_string())?;
-    if !calls.iter().any(|(_, callee)| callee.starts_with("lower_mss_")) {
+    if !calls.iter().any(|(_, callee)| callee.starts_with("clamp_mss_")) {
         return Err(format!("this test must find the calls that are meant, and found {calls:?}"));
     }
     let bad: Vec<_> =

@@ -20,6 +20,11 @@ macro_rules! big_endian {
             pub const fn get(self) -> $int {
                 <$int>::from_be_bytes(self.0)
             }
+            /// What [`raw`](Self::raw) has given.
+            #[inline(always)]
+            pub const fn from_raw(native: $int) -> Self {
+                Self(native.to_ne_bytes())
+            }
             /// The bytes as a native integer, for comparing without a byte swap.
             #[inline(always)]
             pub const fn raw(self) -> $int {
@@ -43,6 +48,22 @@ big_endian!(
     /// A `u32` in network order.
     Be32, u32
 );
+
+impl Be16 {
+    /// This and the next word as a native integer, for comparing both at once.
+    #[inline(always)]
+    pub fn with(self, next: Self) -> u32 {
+        u32::from_ne_bytes(bytemuck::must_cast([self, next]))
+    }
+}
+
+impl Be32 {
+    /// This and the next word as a native integer, for comparing both at once.
+    #[inline(always)]
+    pub fn with(self, next: Self) -> u64 {
+        u64::from_ne_bytes(bytemuck::must_cast([self, next]))
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -64,13 +64,37 @@ impl Ipv4 {
     #[inline(always)]
     pub fn is_intact(&self) -> bool {
         let words: [Be32; Self::LEN / 4] = bytemuck::must_cast(*self);
-        checksum::fold_wide(words.iter().map(|word| u64::from(word.raw())).sum()) == 0xffff
+        checksum::is_zero(words.iter().map(|word| u64::from(word.raw())).sum())
     }
 
     /// First, middle or last fragment of a datagram.
     #[inline(always)]
     pub fn is_fragment(&self) -> bool {
         self.fragment.raw() & Self::FRAGMENT.raw() != 0
+    }
+}
+
+/// What an Ethernet and an IPv4 header begin with, in the words that tell most packets from others by two comparisons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Kind4 {
+    macs: [Be32; 3],
+    /// EtherType, version and header length, type of service.
+    version: Be32,
+    lengths: Be32,
+    /// Flags and fragment offset, time to live, protocol.
+    content: Be32,
+}
+
+impl Kind4 {
+    /// A whole packet of this protocol, without options, right behind the Ethernet header.
+    #[inline(always)]
+    pub fn is(&self, protocol: u8) -> bool {
+        const VERSION: Be32 = Be32([0x08, 0x00, Ipv4::VERSION_IHL, 0]);
+        const VERSION_MASK: Be32 = Be32([u8::MAX, u8::MAX, u8::MAX, 0]);
+        let [high, low] = Ipv4::FRAGMENT.0;
+        self.version.raw() & VERSION_MASK.raw() == VERSION.raw()
+            && self.content.raw() & Be32([high, low, 0, u8::MAX]).raw() == Be32([0, 0, 0, protocol]).raw()
     }
 }
 

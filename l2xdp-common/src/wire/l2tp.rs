@@ -25,16 +25,16 @@ impl L2tpUdp {
     /// The bits that hold the version.
     const VERSION: Be16 = Be16::new(0x000f);
 
+    /// A data message of version 3. Other bits are "reserved, ignored on receipt".
+    #[inline(always)]
+    pub fn is_data(&self) -> bool {
+        self.flags.raw() & (Self::CONTROL.raw() | Self::VERSION.raw()) == Self::DATA.raw()
+    }
+
     /// A control message: the business of the tunnel's socket.
     #[inline(always)]
     pub fn is_control(&self) -> bool {
         self.flags.raw() & Self::CONTROL.raw() != 0
-    }
-
-    /// Version 3. Other bits are "reserved, ignored on receipt".
-    #[inline(always)]
-    pub fn is_v3(&self) -> bool {
-        self.flags.raw() & Self::VERSION.raw() == Self::DATA.raw()
     }
 }
 
@@ -87,7 +87,8 @@ mod tests {
     fn control_and_version() {
         let header = |flags: u16| L2tpUdp { flags: Be16::new(flags), ..Zeroable::zeroed() };
         assert!(header(0xc803).is_control() && header(0x8000).is_control());
-        assert!(!header(0x7ff3).is_control() && header(0x7ff3).is_v3());
-        assert!(!header(0x0002).is_v3() && !header(0x0007).is_v3() && !header(0x000b).is_v3());
+        assert!(!header(0x7ff3).is_control() && header(0x7ff3).is_data());
+        assert!(!header(0x0002).is_data() && !header(0x0007).is_data() && !header(0x000b).is_data());
+        assert!(!header(0x8003).is_data());
     }
 }

@@ -14,7 +14,7 @@ mod udp;
 
 pub use be::{Be16, Be32};
 pub use eth::{Eth, Vlan, ethertype};
-pub use ip::{Ipv4, Ipv6, protocol};
+pub use ip::{Ipv4, Ipv6, Kind4, protocol};
 pub use l2tp::{
     L2SPEC_DEFAULT, L2SPEC_SEQUENCED, L2tpUdp, MAX_TAIL_WORDS, SEQUENCE_MASK, l2spec_sequenced,
     sequence_number,

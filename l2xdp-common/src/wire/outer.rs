@@ -3,7 +3,7 @@
 //! The part of variable length, cookie and L2-specific sublayer, is at most three words long. Those twelve bytes
 //! are there to be read and written in every packet, because an Ethernet header of 14 bytes always follows.
 
-use super::{Be32, Eth, Ipv4, Ipv6, L2tpUdp, MAX_TAIL_WORDS, Udp};
+use super::{Be32, Eth, Ipv4, Ipv6, Kind4, L2tpUdp, MAX_TAIL_WORDS, Udp, protocol};
 use bytemuck::{Pod, Zeroable};
 
 /// Cookie, then L2-specific sublayer, each only if the session has it; what is left over is inner frame.
@@ -58,6 +58,22 @@ headers! {
         base: Outer6,
         /// Variable length.
         tail: Tail
+    }
+}
+
+/// [`Outer4`], as what it begins with.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct OuterKind {
+    kind: Kind4,
+    rest: [u8; Outer4::LEN - size_of::<Kind4>()],
+}
+
+impl Outer4 {
+    /// UDP over IPv4, without options, whole.
+    #[inline(always)]
+    pub fn is_udp(&self) -> bool {
+        bytemuck::must_cast_ref::<_, OuterKind>(self).kind.is(protocol::UDP)
     }
 }
 

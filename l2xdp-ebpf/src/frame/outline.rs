@@ -4,9 +4,11 @@
 //! in: within encapsulation, Linux 6.1 would take more than a million instructions for any of them. They answer with
 //! numbers, because that is all the verifier lets a global function return.
 
-use super::{TcFrame, XdpFrame, sum};
+use super::{TcFrame, XdpFrame, hide, sum};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{bpf_skb_load_bytes, bpf_xdp_load_bytes};
+use l2xdp_common::inner::{self, Checksums};
+use l2xdp_common::session::Clamp;
 use l2xdp_common::{Reason, encap, mss, udp_checksum};
 
 macro_rules! outlined {
@@ -22,11 +24,45 @@ macro_rules! outlined {
 }
 
 outlined! {
-    lower_mss_xdp(frame: XdpFrame of xdp_md, tcp, limit) => mss::lower(frame, tcp as usize, limit as u16);
-    lower_mss_skb(frame: TcFrame of __sk_buff, tcp, limit) => mss::lower(frame, tcp as usize, limit as u16);
+    clamp_mss_xdp(frame: XdpFrame of xdp_md, ipv4, ipv6, tag_mask, popped) =>
+        mss::clamp(frame, &clamp(ipv4, ipv6, tag_mask), popped as usize);
+    clamp_mss_skb(frame: TcFrame of __sk_buff, ipv4, ipv6, tag_mask, popped) =>
+        mss::clamp(frame, &clamp(ipv4, ipv6, tag_mask), popped as usize);
     write_checksum_xdp(frame: XdpFrame of xdp_md, len, ipv6) => udp_checksum::write(frame, len as usize, ipv6 != 0);
     write_checksum_skb(frame: TcFrame of __sk_buff, len, ipv6) => udp_checksum::write(frame, len as usize, ipv6 != 0);
     check_finished_skb(frame: TcFrame of __sk_buff, flags) => encap::check_finished(frame, flags);
+}
+
+#[inline(always)]
+fn clamp(ipv4: u32, ipv6: u32, tag_mask: u32) -> Clamp {
+    Clamp { ipv4: ipv4 as u16, ipv6: ipv6 as u16, tag_mask: tag_mask as u16 }
+}
+
+/// What [`judged`] reads.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn judge_checksums_xdp(ctx: *mut xdp_md, at: u32) -> u64 {
+    let frame = XdpFrame::of(ctx);
+    // Hidden, because a comparison of its lower half alone tells the verifier nothing of the upper one.
+    match inner::look(&frame, hide(at as usize)).checksums(&frame) {
+        Checksums::Finished => FINISHED,
+        Checksums::Unfinished => UNFINISHED,
+        Checksums::Unknown => UNKNOWN,
+    }
+}
+
+const FINISHED: u64 = 0;
+const UNFINISHED: u64 = 1;
+const UNKNOWN: u64 = 2;
+
+/// What a function that judges checksums answered.
+#[inline(always)]
+pub fn judged(answer: u64) -> Checksums {
+    match answer {
+        FINISHED => Checksums::Finished,
+        UNFINISHED => Checksums::Unfinished,
+        _ => Checksums::Unknown,
+    }
 }
 
 /// What [`verified`] reads. It takes no length of the outer headers: where they end matters to TC alone, and LLVM would

@@ -1,6 +1,6 @@
 //! The buffer of TC: a socket buffer, which knows of tags, super-packets and checksum states.
 
-use super::{Linear, outline};
+use super::{Linear, outline, packet_pointer};
 use crate::maps;
 use aya_ebpf::bindings::bpf_adj_room_mode::BPF_ADJ_ROOM_MAC;
 use aya_ebpf::bindings::{
@@ -14,6 +14,8 @@ use aya_ebpf::helpers::{
 use aya_ebpf::programs::TcContext;
 use bytemuck::Pod;
 use l2xdp_common::frame::{Macs, tag_in_bytes};
+use l2xdp_common::inner::{self, Checksums};
+use l2xdp_common::session::Clamp;
 use l2xdp_common::wire::{Be16, Eth, Ipv4, Ipv6, Tailed6, Vlan, ethertype};
 use l2xdp_common::{Frame, Reason, SlowFrame};
 
@@ -83,11 +85,7 @@ impl TcFrame {
 
     #[inline(always)]
     fn linear(skb: *mut __sk_buff) -> Linear {
-        // SAFETY: the kernel's context, valid while the program runs.
-        let data = unsafe { (*skb).data } as usize;
-        // SAFETY: as above.
-        let end = unsafe { (*skb).data_end } as usize;
-        Linear { data, end }
+        Linear { data: packet_pointer!(skb, __sk_buff, data), end: packet_pointer!(skb, __sk_buff, data_end) }
     }
 
     #[inline(always)]
@@ -278,10 +276,17 @@ impl Frame for TcFrame {
     }
 
     #[inline(always)]
-    fn lower_mss(&mut self, tcp: usize, limit: u16) -> Result<(), Reason> {
-        let error = outline::lower_mss_skb(self.skb, tcp as u32, limit.into());
+    fn clamp_mss(&mut self, clamp: &Clamp, popped: usize) -> Result<(), Reason> {
+        let &Clamp { ipv4, ipv6, tag_mask } = clamp;
+        let limits = (ipv4.into(), ipv6.into(), tag_mask.into());
+        let error = outline::clamp_mss_skb(self.skb, limits.0, limits.1, limits.2, popped as u32);
         self.linear = Self::linear(self.skb);
         outline::answer(error)
+    }
+
+    #[inline(always)]
+    fn judge_checksums(&mut self, at: usize) -> Checksums {
+        inner::look(self, at).checksums(self)
     }
 
     #[inline(always)]

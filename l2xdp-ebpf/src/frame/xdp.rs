@@ -1,10 +1,12 @@
 //! The buffer of XDP: a bare frame.
 
-use super::{Linear, outline};
+use super::{Linear, outline, packet_pointer};
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::programs::XdpContext;
 use bytemuck::Pod;
+use l2xdp_common::inner::Checksums;
+use l2xdp_common::session::Clamp;
 use l2xdp_common::wire::Be16;
 use l2xdp_common::{Frame, Reason, checksum};
 
@@ -28,11 +30,7 @@ impl XdpFrame {
 
     #[inline(always)]
     fn linear(ctx: *mut xdp_md) -> Linear {
-        // SAFETY: the kernel's context, valid while the program runs.
-        let data = unsafe { (*ctx).data } as usize;
-        // SAFETY: as above.
-        let end = unsafe { (*ctx).data_end } as usize;
-        Linear { data, end }
+        Linear { data: packet_pointer!(ctx, xdp_md, data), end: packet_pointer!(ctx, xdp_md, data_end) }
     }
 
     #[inline(always)]
@@ -97,10 +95,19 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn lower_mss(&mut self, tcp: usize, limit: u16) -> Result<(), Reason> {
-        let error = outline::lower_mss_xdp(self.ctx, tcp as u32, limit.into());
+    fn clamp_mss(&mut self, clamp: &Clamp, popped: usize) -> Result<(), Reason> {
+        let &Clamp { ipv4, ipv6, tag_mask } = clamp;
+        let limits = (ipv4.into(), ipv6.into(), tag_mask.into());
+        let error = outline::clamp_mss_xdp(self.ctx, limits.0, limits.1, limits.2, popped as u32);
         self.linear = Self::linear(self.ctx);
         outline::answer(error)
+    }
+
+    #[inline(always)]
+    fn judge_checksums(&mut self, at: usize) -> Checksums {
+        let answer = outline::judge_checksums_xdp(self.ctx, at as u32);
+        self.linear = Self::linear(self.ctx);
+        outline::judged(answer)
     }
 
     #[inline(always)]

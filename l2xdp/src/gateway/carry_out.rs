@@ -120,6 +120,8 @@ impl Gateway {
             let result = self.datapath.set_rx(id, session);
             self.attempt(result)?;
         }
+        let result = self.datapath.publish();
+        self.attempt(result)?;
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use super::{SlowCounters, SlowSession};
 use l2xdp_common::host::HostFrame;
 use l2xdp_common::pseudowire::{L2Spec, Pseudowire, Tos};
 use l2xdp_common::wire::{Be32, Eth, L2SPEC_DEFAULT, Vlan};
-use l2xdp_common::{Frame, encap, inner, mss};
+use l2xdp_common::{Frame, encap, mss};
 use log::debug;
 use std::fmt;
 use std::io;
@@ -171,9 +171,7 @@ impl Served {
 
     fn clamp(&self, frame: &mut HostFrame) {
         let SlowSession { pseudowire, path_mtu, .. } = &self.session;
-        if let Some(l4) = inner::look(frame, 0).transport() {
-            // A SYN cut short within its options is no reason to keep it.
-            let _ = mss::clamp(frame, &pseudowire.clamp(*path_mtu), &l4, l4.network.tags);
-        }
+        // A SYN cut short within its options is no reason to keep it.
+        let _ = mss::clamp(frame, &pseudowire.clamp(*path_mtu), 0);
     }
 }

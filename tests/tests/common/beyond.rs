@@ -6,14 +6,16 @@ use crate::common::world::{ATTACHED, World};
 use aya::{TestRun as _, TestRunOptions};
 use l2xdp::datapath::{Datapath, ProgramName};
 use l2xdp_common::Delivery;
-use l2xdp_common::session::flag;
+use l2xdp_common::session::{ROWS, flag};
 use libtest_mimic::Trial;
 
 /// The tests.
 pub fn trials(vectors: &[Case]) -> Vec<Trial> {
+    let message = vectors.iter().find(|case| case.vector.name == "decap_arp_v4").cloned();
     let too_big = vectors.iter().find(|case| case.vector.name == "size_v4_one_too_many").cloned();
     vec![
         Trial::test("full_slow_path", move || Ok(full_slow_path(&too_big.ok_or("no such vector")?)?)),
+        Trial::test("shared_row", move || Ok(shared_row(&message.ok_or("no such vector")?)?)),
         Trial::test("deliveries", || Ok(run::with_loaded(deliveries)?)),
     ]
 }
@@ -40,6 +42,37 @@ fn full_slow_path(too_big: &Case) -> Result<(), String> {
             "TC_ACT_SHOT" => Ok(()),
             verdict => Err(format!("{verdict}: user space has the frame, or nobody has")),
         })
+    })
+}
+
+/// Sessions whose ids have the same row: all are found, whichever has it, and none that has gone.
+fn shared_row(message: &Case) -> Result<(), String> {
+    let world = World::new(&message.file)?;
+    let (&id, session) = world.plan.rx.iter().next().ok_or("no session")?;
+    let other = id + ROWS;
+    run::with_loaded(|loaded| {
+        let datapath = &mut loaded.datapath;
+        let decapsulate = |datapath: &mut Datapath| {
+            datapath.publish().map_err(run::text)?;
+            Ok::<_, String>(run::run(datapath, &world, &message.vector, Hook::Xdp)?.verdict)
+        };
+        datapath.set_rx(other, session).map_err(run::text)?;
+        run::install(datapath, &world)?;
+        let without_row = decapsulate(datapath)?;
+        datapath.remove_rx(other).map_err(run::text)?;
+        datapath.set_rx(id, session).map_err(run::text)?;
+        let with_row = decapsulate(datapath)?;
+        datapath.set_rx(other, session).map_err(run::text)?;
+        datapath.remove_rx(id).map_err(run::text)?;
+        let gone = decapsulate(datapath)?;
+        datapath.remove_rx(other).map_err(run::text)?;
+        run::remove(datapath, &world)?;
+        let verdicts = [without_row, with_row, gone];
+        if verdicts == ["XDP_REDIRECT", "XDP_REDIRECT", "XDP_PASS"] {
+            Ok(())
+        } else {
+            Err(format!("{verdicts:?}"))
+        }
     })
 }
 

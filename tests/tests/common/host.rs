@@ -5,8 +5,7 @@ use crate::common::vector::{Case, Direction, File, Hook, Vector};
 use crate::common::world::{ATTACHED, Target, World, rx_target};
 use l2xdp_common::counters::SessionCounters;
 use l2xdp_common::host::HostFrame;
-use l2xdp_common::session::flag;
-use l2xdp_common::wire::{Be16, Be32, Vlan};
+use l2xdp_common::wire::{Be16, Be32};
 use l2xdp_common::{
     AttachKey, Attachments, Frame as _, Reason, RxSession, Sessions, TxSession, Verdict, decap, encap,
 };
@@ -74,9 +73,8 @@ fn decapsulate(frame: &mut HostFrame, world: &World, hook: Hook) -> Outcome {
     };
     let mut counters = SessionCounters::default();
     let mut outcome = match decap::decap(frame, rx) {
-        Ok(()) => {
-            let pushed = if rx.has(flag::RETAG) { Vlan::LEN } else { 0 };
-            counters = SessionCounters { rx_packets: 1, rx_bytes: (frame.len() - pushed) as u64, ..counters };
+        Ok(bytes) => {
+            counters = SessionCounters { rx_packets: 1, rx_bytes: bytes as u64, ..counters };
             redirected(rx_target(rx, hook))
         }
         Err(reason) => {
@@ -109,8 +107,8 @@ fn count(outcome: &mut Outcome, world: &World, slot: u32, counters: &SessionCoun
 }
 
 impl Attachments for World {
-    fn tx(&self, key: &AttachKey) -> Option<&TxSession> {
-        self.plan.tx.get(key)
+    fn tx(&self, key: AttachKey) -> Option<&TxSession> {
+        self.plan.tx.get(&key)
     }
 }
 
