@@ -127,6 +127,9 @@ fn sequenced(bench: &Bench, wire: &Wire) -> Result<()> {
     gateways.stop()
 }
 
+/// What a TCP connection may have under way, in bytes: least, at first, most.
+const TCP_WMEM: &str = "ipv4/tcp_wmem";
+
 /// Hosts fill the fast path while others' packets are too big for it: each arrives, once.
 fn beside(bench: &Bench, wire: &Wire) -> Result<()> {
     const PINGS: u64 = 200;
@@ -134,7 +137,11 @@ fn beside(bench: &Bench, wire: &Wire) -> Result<()> {
     let gateways = lab.start(&bench.loader, wire)?;
     let pair = Pair::v4(lab, Side::One)?;
     until_answered(pair, AT_START)?;
-    let (one, two) = both(lab, &gateways, Side::One)?;
+    let (one, two) = both_at_rest(lab, &gateways)?;
+    // Less is under way than a veth's queue holds, which would overflow on a busy machine.
+    for host in [pair.from, pair.to] {
+        host.set(TCP_WMEM, "4096 65536 98304")?;
+    }
     let pinged = thread::scope(|scope| {
         let pings = scope.spawn(|| {
             let mut ping = pair.from.command("ping");
@@ -163,6 +170,9 @@ fn beside(bench: &Bench, wire: &Wire) -> Result<()> {
             })?;
             ensure!(same.is_some(), "sent and received by {path:?}: {:?} frames", counts()?);
         }
+    }
+    for host in [pair.from, pair.to] {
+        host.set(TCP_WMEM, "4096 16384 4194304")?;
     }
     gateways.stop()
 }
@@ -208,6 +218,24 @@ fn ipsec_policy(bench: &Bench, wire: &Wire) -> Result<()> {
 fn both<'a>(lab: &'a Lab, gateways: &'a Gateways, side: Side) -> Result<(Differences<'a>, Differences<'a>)> {
     let since = |side| Differences::since(gateways.daemon(side), lab.gateway(side));
     Ok((since(side)?, since(side.other())?))
+}
+
+/// Of both gateways, from a moment on when nothing is under way between them.
+fn both_at_rest<'a>(lab: &'a Lab, gateways: &'a Gateways) -> Result<(Differences<'a>, Differences<'a>)> {
+    const REST: Duration = Duration::from_millis(200);
+    let at_rest = interrupt::poll(AT_START, || {
+        let (one, two) = both(lab, gateways, Side::One)?;
+        thread::sleep(REST);
+        for gateway in [&one, &two] {
+            for name in ["tx_packets", "rx_packets"] {
+                if gateway.moved_by(name)? != 0 {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some((one, two)))
+    })?;
+    at_rest.context("the hosts never stop talking")
 }
 
 /// Frames from the host of a side to the other. One at a time: those that a host sends from several CPUs may overtake
