@@ -78,26 +78,26 @@ impl Carrier {
             fs::write(&file, all().map(Tunnel::batch).collect::<String>())?;
             command::run(lab.tun01.command("ip").arg("-batch").arg(&file), SOON)?;
         }
-        let daemon = self.start_daemon(lab, &all().map(Tunnel::config).collect::<String>())?;
+        // The driver leaves TCP alone, and so do the sessions of the configuration.
+        let options = if self == Self::Accelerated { ["--mss", "off"].as_slice() } else { &[] };
+        let daemon = self.start_daemon(lab, &all().map(Tunnel::config).collect::<String>(), options)?;
         let driver = || L2tpHandle::new(HandleConfig::default()).context("netlink of L2TP");
         let driver = if daemon.is_none() { Some(lab.tun01.enter(driver)?) } else { None };
         Ok(Running { carrier: self, driver, daemon })
     }
 
     /// The l2xdp of tun01, if there is to be one; with tunnels that are its own to make, or are there already.
-    pub fn start_daemon(self, lab: &Lab, tunnels: &str) -> Result<Option<Daemon>> {
+    pub fn start_daemon(self, lab: &Lab, tunnels: &str, options: &[&str]) -> Result<Option<Daemon>> {
         let (loader, files) = (needs::loader()?, lab.work.file(self.name()));
         let run = |backend| {
             let config = format!("backend = \"{backend}\"\n{tunnels}");
-            Daemon::start(&lab.tun01, &loader, &config, &[], &files)
+            Daemon::start(&lab.tun01, &loader, &config, options, &files)
         };
         match self {
             Self::Driver => Ok(None),
             Self::Standalone => run("standalone").map(Some),
             Self::Kernel => run("kernel").map(Some),
-            Self::Accelerated => {
-                Daemon::accelerate(&lab.tun01, &loader, &["--all", "--mss", "off"], &files).map(Some)
-            }
+            Self::Accelerated => Daemon::accelerate(&lab.tun01, &loader, options, &files).map(Some),
         }
     }
 }

@@ -67,7 +67,7 @@ fn talks(lab: &Lab, carrier: Carrier, wire: &Wire) -> Result<()> {
     if carrier == Carrier::Accelerated {
         lab.tun01.run_all(wire.ip_l2tp(Side::One).iter().map(String::as_str))?;
     }
-    let daemon = carrier.start_daemon(lab, &wire.config(Side::One))?.context("no l2xdp")?;
+    let daemon = carrier.start_daemon(lab, &wire.config(Side::One), &[])?.context("no l2xdp")?;
     let talked = talk(lab, wire).with_context(|| daemon.log());
     daemon.stop()?;
     for side in Side::BOTH {
