@@ -205,8 +205,7 @@ pub async fn disown(handle: &Handle, ifindex: u32) -> Result<()> {
 }
 
 async fn bridge_index(handle: &Handle, name: &str) -> Result<u32> {
-    let links = observe::links(handle).await?;
-    let Some(link) = links.named(name) else {
+    let Some(link) = observe::link_named(handle, name).await? else {
         bail!(
             "bridge = \"{name}\": there is no such interface; see ip link, or make it: ip link add {name} type bridge"
         )
@@ -239,10 +238,12 @@ async fn actual_name(handle: &Handle, pair: &Pair<'_>) -> Result<String> {
     if pair.name != ANY_NAME {
         return Ok(pair.name.to_owned());
     }
-    let links = observe::links(handle).await?;
-    let wire = links.named(pair.wire);
-    let other = wire.and_then(|wire| links.get(&wire.peer?));
-    other.map(|link| link.name.clone()).with_context(|| format!("{}: it has no other end", pair.wire))
+    let wire = observe::link_named(handle, pair.wire).await?;
+    let other = match wire.and_then(|wire| wire.peer) {
+        Some(peer) => observe::link_at(handle, peer).await?,
+        None => None,
+    };
+    other.map(|link| link.name).with_context(|| format!("{}: it has no other end", pair.wire))
 }
 
 async fn configure(handle: &Handle, pair: &Pair<'_>) -> Result<()> {

@@ -20,7 +20,7 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia,
 };
-use rtnetlink::{Handle, RouteMessageBuilder};
+use rtnetlink::{Handle, LinkGetRequest, RouteMessageBuilder};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::net::IpAddr;
@@ -269,6 +269,34 @@ pub async fn links(handle: &Handle) -> Result<Links> {
     let messages: Vec<_> =
         handle.link().get().execute().try_collect().await.context("rtnetlink: list links")?;
     Ok(messages.iter().map(Link::from).map(|link| (link.ifindex, link)).collect())
+}
+
+/// Reads the device of a name.
+///
+/// # Errors
+/// What rtnetlink answers, but for there being none.
+pub async fn link_named(handle: &Handle, name: &str) -> Result<Option<Link>> {
+    one_link(handle.link().get().match_name(name.to_owned()))
+        .await
+        .with_context(|| format!("rtnetlink: {name}"))
+}
+
+/// Reads the device of an index.
+///
+/// # Errors
+/// As [`link_named`].
+pub async fn link_at(handle: &Handle, ifindex: u32) -> Result<Option<Link>> {
+    one_link(handle.link().get().match_index(ifindex))
+        .await
+        .with_context(|| format!("rtnetlink: device {ifindex}"))
+}
+
+async fn one_link(request: LinkGetRequest) -> Result<Option<Link>, rtnetlink::Error> {
+    match request.execute().try_next().await {
+        Ok(message) => Ok(message.as_ref().map(Link::from)),
+        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::ENODEV => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads all IP neighbours.
