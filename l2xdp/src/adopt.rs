@@ -41,7 +41,7 @@ pub fn adopt(observed: &Observed, chosen: &BTreeSet<u32>, mss: Mss) -> Adopted {
     let mut taken = BTreeSet::new();
     for kernel in tunnels.filter(|tunnel| chosen.is_empty() || chosen.contains(&tunnel.tunnel_id)) {
         let mut of_config = tunnel(kernel);
-        for kernel in sessions(kernel, observed) {
+        for (_, kernel) in observed.l2tp.sessions_of(kernel.tunnel_id) {
             let found = match &of_config {
                 Ok(tunnel) => session(tunnel, kernel, observed, mss),
                 Err(reason) => Err(reason.clone()),
@@ -60,11 +60,6 @@ pub fn adopt(observed: &Observed, chosen: &BTreeSet<u32>, mss: Mss) -> Adopted {
         adopted.config.tunnels.extend(of_config);
     }
     adopted
-}
-
-fn sessions<'a>(tunnel: &KernelTunnel, observed: &'a Observed) -> impl Iterator<Item = &'a KernelSession> {
-    let id = tunnel.tunnel_id;
-    observed.l2tp.sessions.range((id, 0)..=(id, u32::MAX)).map(|(_, session)| session)
 }
 
 /// A tunnel as a configuration has it, without its sessions.

@@ -59,9 +59,9 @@ pub fn has_own_tunnel(link: &Link) -> bool {
     session_of(link).is_some() && purpose(link).is_some_and(|purpose| purpose.ends_with(AND_TUNNEL))
 }
 
-/// Is it the device of this standalone session that users see, whatever it is called by now?
-pub fn is_netdev_of(link: &Link, session_id: u32) -> bool {
-    link.veth && session_of(link) == Some(session_id) && link.name != wire_name(session_id)
+/// The standalone session of whose devices it is the one that users see, whatever it is called by now.
+pub fn netdev_of(link: &Link) -> Option<u32> {
+    session_of(link).filter(|id| link.veth && link.name != wire_name(*id))
 }
 
 /// Did a run of l2xdp make this device? The kernel's own are another matter.
@@ -205,8 +205,7 @@ pub async fn disown(handle: &Handle, ifindex: u32) -> Result<()> {
 }
 
 async fn bridge_index(handle: &Handle, name: &str) -> Result<u32> {
-    let links = observe::links(handle).await?;
-    let Some(link) = links.values().find(|link| link.name == name) else {
+    let Some(link) = observe::link_named(handle, name).await? else {
         bail!(
             "bridge = \"{name}\": there is no such interface; see ip link, or make it: ip link add {name} type bridge"
         )
@@ -239,10 +238,12 @@ async fn actual_name(handle: &Handle, pair: &Pair<'_>) -> Result<String> {
     if pair.name != ANY_NAME {
         return Ok(pair.name.to_owned());
     }
-    let links = observe::links(handle).await?;
-    let wire = links.values().find(|link| link.name == pair.wire);
-    let other = wire.and_then(|wire| links.get(&wire.peer?));
-    other.map(|link| link.name.clone()).with_context(|| format!("{}: it has no other end", pair.wire))
+    let wire = observe::link_named(handle, pair.wire).await?;
+    let other = match wire.and_then(|wire| wire.peer) {
+        Some(peer) => observe::link_at(handle, peer).await?,
+        None => None,
+    };
+    other.map(|link| link.name).with_context(|| format!("{}: it has no other end", pair.wire))
 }
 
 async fn configure(handle: &Handle, pair: &Pair<'_>) -> Result<()> {

@@ -338,6 +338,11 @@ impl L2tp {
 }
 
 impl L2tpState {
+    /// The sessions of a tunnel.
+    pub fn sessions_of(&self, tunnel_id: u32) -> impl Iterator<Item = (&SessionKey, &KernelSession)> {
+        self.sessions.range((tunnel_id, 0)..=(tunnel_id, u32::MAX))
+    }
+
     /// Works out what the kernel tells only in part.
     fn settle(&mut self) {
         // Of sessions it says what is of the tunnel's socket.

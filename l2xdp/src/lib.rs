@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod gateway;
 pub mod import;
 pub mod l2tp;
+pub mod links;
 pub mod netlink;
 pub mod observe;
 pub mod plan;

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::l2tp::{KernelSession, L2tp, L2tpState};
+use crate::links::Links;
 use crate::plan::{self, XdpMode};
 use crate::reconcile::SessionKey;
 use crate::xfrm::{self, Policies};
@@ -19,7 +20,7 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia,
 };
-use rtnetlink::{Handle, RouteMessageBuilder};
+use rtnetlink::{Handle, LinkGetRequest, RouteMessageBuilder};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::net::IpAddr;
@@ -104,7 +105,7 @@ pub struct RouteQuery {
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// All devices, by index.
-    pub links: HashMap<u32, Link>,
+    pub links: Links,
     /// All neighbours, by device and address.
     pub neighbours: HashMap<(u32, IpAddr), Neighbour>,
     /// The routes asked for; the kernel's words where there is none.
@@ -124,7 +125,7 @@ pub struct Observed {
 impl Observed {
     /// The device of a name.
     pub fn link(&self, name: &str) -> Option<&Link> {
-        self.links.values().find(|link| link.name == name)
+        self.links.named(name)
     }
 
     /// The device of a session of the kernel's.
@@ -153,8 +154,10 @@ impl Observed {
             return link.tx_checksum;
         }
         let below = link.peer.and_then(|index| self.links.get(&index));
-        let ports = self.links.values().filter(|port| port.controller == Some(link.ifindex));
-        below.into_iter().chain(ports).any(|below| self.hands_over_within(below, depth - 1))
+        below
+            .into_iter()
+            .chain(self.links.ports(link.ifindex))
+            .any(|below| self.hands_over_within(below, depth - 1))
     }
 
     /// Can XDP send frames out of this device?
@@ -237,11 +240,7 @@ fn queries(config: &Config, l2tp: &L2tpState) -> HashSet<RouteQuery> {
 /// The devices of the kernel's sessions. Netlink tells the names they were made with, and they may have been renamed
 /// since: debugfs tells the names they have, and those that were seen before are known. A name that another session's
 /// device was made with, too, says nothing.
-fn kernel_devices(
-    l2tp: &L2tpState,
-    links: &HashMap<u32, Link>,
-    before: &Observed,
-) -> HashMap<SessionKey, u32> {
+fn kernel_devices(l2tp: &L2tpState, links: &Links, before: &Observed) -> HashMap<SessionKey, u32> {
     // The device may be in another namespace, and another device have its name here.
     let candidates = links.values().filter(|link| !link.of_a_kind);
     let by_name: HashMap<_, _> = candidates.map(|link| (link.name.as_str(), link.ifindex)).collect();
@@ -266,10 +265,38 @@ fn kernel_devices(
 ///
 /// # Errors
 /// What rtnetlink answers.
-pub async fn links(handle: &Handle) -> Result<HashMap<u32, Link>> {
+pub async fn links(handle: &Handle) -> Result<Links> {
     let messages: Vec<_> =
         handle.link().get().execute().try_collect().await.context("rtnetlink: list links")?;
     Ok(messages.iter().map(Link::from).map(|link| (link.ifindex, link)).collect())
+}
+
+/// Reads the device of a name.
+///
+/// # Errors
+/// What rtnetlink answers, but for there being none.
+pub async fn link_named(handle: &Handle, name: &str) -> Result<Option<Link>> {
+    one_link(handle.link().get().match_name(name.to_owned()))
+        .await
+        .with_context(|| format!("rtnetlink: {name}"))
+}
+
+/// Reads the device of an index.
+///
+/// # Errors
+/// As [`link_named`].
+pub async fn link_at(handle: &Handle, ifindex: u32) -> Result<Option<Link>> {
+    one_link(handle.link().get().match_index(ifindex))
+        .await
+        .with_context(|| format!("rtnetlink: device {ifindex}"))
+}
+
+async fn one_link(request: LinkGetRequest) -> Result<Option<Link>, rtnetlink::Error> {
+    match request.execute().try_next().await {
+        Ok(message) => Ok(message.as_ref().map(Link::from)),
+        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::ENODEV => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads all IP neighbours.
@@ -443,7 +470,7 @@ mod tests {
     use l2xdp_common::pseudowire::Seq;
 
     /// Two sessions whose devices were both made as `l2tpeth0`: the first one's is called `pw0` now.
-    fn renamed() -> (L2tpState, HashMap<u32, Link>) {
+    fn renamed() -> (L2tpState, Links) {
         let mut l2tp = L2tpState::default();
         for session_id in [1, 2] {
             let session = KernelSession {
@@ -466,7 +493,7 @@ mod tests {
         let link = |(ifindex, name): (u32, &str)| {
             (ifindex, Link { ifindex, name: name.to_owned(), ..Link::default() })
         };
-        (l2tp, [(11, "pw0"), (12, "l2tpeth0")].map(link).into())
+        (l2tp, [(11, "pw0"), (12, "l2tpeth0")].map(link).into_iter().collect())
     }
 
     #[test]

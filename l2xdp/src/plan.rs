@@ -207,6 +207,8 @@ struct Line<'a> {
     tunnel: &'a Tunnel,
     observed: &'a Observed,
     underlay: Result<Underlay, NoPath>,
+    /// Nobody finishes what is sent that way.
+    as_they_are: bool,
     /// Where messages come in.
     wans: Vec<&'a Link>,
 }
@@ -214,12 +216,14 @@ struct Line<'a> {
 impl<'a> Line<'a> {
     fn new(wish: &'a Wish<'a>, tunnel: &'a Tunnel, observed: &'a Observed) -> Self {
         let underlay = underlay::resolve(observed, &query(tunnel));
+        let out = underlay.as_ref().ok().and_then(|underlay| observed.links.get(&underlay.ifindex));
+        let as_they_are = out.is_some_and(|wan| observed.hands_over(wan));
         let wans = if wish.wan.is_empty() {
-            underlay.iter().filter_map(|underlay| observed.links.get(&underlay.ifindex)).collect()
+            out.into_iter().collect()
         } else {
             wish.wan.iter().filter_map(|name| observed.link(name)).collect()
         };
-        Self { wish, tunnel, observed, underlay, wans }
+        Self { wish, tunnel, observed, underlay, as_they_are, wans }
     }
 
     fn add_wan(&self, plan: &mut Plan) {
@@ -323,8 +327,7 @@ impl<'a> Line<'a> {
             plan.hook(ends.visible, Place::Egress, ProgramName::TcEncap);
             0
         };
-        let wan = path.and_then(|path| self.observed.links.get(&path.ifindex));
-        let as_they_are = wan.is_some_and(|wan| self.observed.hands_over(wan));
+        let as_they_are = path.is_some() && self.as_they_are;
         let unreachable = path.is_some_and(|path| !self.observed.xdp_xmit(path.ifindex));
         let vlan = pseudowire.vlan.map_or(AttachKey::ALL_VLANS, u32::from);
         let slow_ifindex = ends.kernel.map_or(0, |device| device.ifindex);
@@ -447,7 +450,7 @@ fn ends<'a>(tunnel: &Tunnel, session: &Session, observed: &'a Observed) -> Resul
         }),
         (Attach::Netdev { name, .. }, None) => {
             let wire = observed.link(&devices::wire_name(id));
-            let visible = observed.links.values().find(|link| devices::is_netdev_of(link, id));
+            let visible = observed.links.netdev_of(id);
             let (visible, wire) = visible.zip(wire).ok_or_else(|| {
                 let name = name.as_deref().unwrap_or("its device");
                 format!("{name} is gone: reload (SIGHUP) or restart l2xdp to make it again")

@@ -174,9 +174,8 @@ impl Made {
         }
         let with_tunnel = made.sessions.iter().filter(|(_, settings)| settings.own_tunnel);
         let tunnels: BTreeSet<u32> = with_tunnel.map(|((tunnel, _), _)| *tunnel).collect();
-        let foreign = |tunnel: u32| {
-            observed.l2tp.sessions.keys().any(|key| key.0 == tunnel && !made.sessions.contains_key(key))
-        };
+        let foreign =
+            |tunnel: u32| observed.l2tp.sessions_of(tunnel).any(|(key, _)| !made.sessions.contains_key(key));
         made.tunnels = tunnels.into_iter().filter(|tunnel| !foreign(*tunnel)).collect();
         made
     }
@@ -285,7 +284,7 @@ fn kernel_session(tunnel: &Tunnel, session: &Session) -> KernelSession {
 pub fn steps(desired: &Desired, made: &Made, observed: &Observed) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
     removals(desired, made, observed, &mut steps);
-    let removed: BTreeSet<_> = steps.iter().filter_map(Step::removed).collect();
+    let removed = Removed::by(&steps);
     tunnels_to_come(desired, &observed.l2tp, &removed, &mut steps)?;
     sessions_to_come(desired, made, observed, &removed, &mut steps)?;
     devices_to_come(desired, made, observed, &removed, &mut steps)?;
@@ -294,22 +293,34 @@ pub fn steps(desired: &Desired, made: &Made, observed: &Observed) -> Result<Vec<
     Ok(steps)
 }
 
-/// What a step removes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Thing {
-    Tunnel(u32),
-    Session(SessionKey),
-    Device(u32),
+/// What steps remove.
+#[derive(Default)]
+struct Removed {
+    tunnels: BTreeSet<u32>,
+    sessions: BTreeSet<SessionKey>,
+    devices: BTreeSet<u32>,
+    /// Ids of sessions, the kernel's or standalone ones, whose devices' names are free then.
+    named: BTreeSet<u32>,
 }
 
-impl Step {
-    const fn removed(&self) -> Option<Thing> {
-        match self {
-            Self::DeleteTunnel(tunnel) => Some(Thing::Tunnel(tunnel.tunnel_id)),
-            Self::DeleteSession(session, _) => Some(Thing::Session(session.key())),
-            Self::DeleteDevice(device) => Some(Thing::Device(device.session_id)),
-            _ => None,
+impl Removed {
+    fn by(steps: &[Step]) -> Self {
+        let mut removed = Self::default();
+        for step in steps {
+            match step {
+                Step::DeleteTunnel(tunnel) => _ = removed.tunnels.insert(tunnel.tunnel_id),
+                Step::DeleteSession(session, _) => {
+                    removed.sessions.insert(session.key());
+                    removed.named.insert(session.session_id);
+                }
+                Step::DeleteDevice(device) => {
+                    removed.devices.insert(device.session_id);
+                    removed.named.insert(device.session_id);
+                }
+                _ => {}
+            }
         }
+        removed
     }
 }
 
@@ -325,22 +336,20 @@ fn removals(desired: &Desired, made: &Made, observed: &Observed, steps: &mut Vec
     let l2tp = &observed.l2tp;
     // What others have put into a tunnel of ours goes with it, so it stays.
     let ours = |key, there| made.sessions.contains_key(key) && is_still_ours(there, observed);
-    let shared = |id: u32| l2tp.sessions.iter().any(|(key, there)| key.0 == id && !ours(key, there));
-    let tunnel_goes = |id: &u32| {
-        let unwanted = desired.tunnels.get(id).is_none_or(|wanted| l2tp.tunnels.get(id) != Some(wanted));
-        made.tunnels.contains(id) && unwanted && !shared(*id)
-    };
+    let shared = |id: u32| l2tp.sessions_of(id).any(|(key, there)| !ours(key, there));
+    let unwanted =
+        |id: &u32| desired.tunnels.get(id).is_none_or(|wanted| l2tp.tunnels.get(id) != Some(wanted));
+    let going: BTreeSet<_> = made.tunnels.iter().copied().filter(|id| unwanted(id) && !shared(*id)).collect();
     for (key, settings) in made.sessions.iter().rev() {
         let Some(there) = l2tp.sessions.get(key).filter(|there| is_still_ours(there, observed)) else {
             continue;
         };
         let same = desired.sessions.get(key).is_some_and(|(wanted, _)| wanted.is_same_session(there));
-        if !same || tunnel_goes(&key.0) {
+        if !same || going.contains(&key.0) {
             steps.push(Step::DeleteSession(there.clone(), settings.clone()));
         }
     }
-    let gone = made.tunnels.iter().rev().filter(|id| tunnel_goes(id));
-    steps.extend(gone.filter_map(|id| l2tp.tunnels.get(id)).cloned().map(Step::DeleteTunnel));
+    steps.extend(going.iter().rev().filter_map(|id| l2tp.tunnels.get(id)).cloned().map(Step::DeleteTunnel));
 }
 
 /// Somebody may have removed a session of ours and made another of the same ids, whose device is not marked.
@@ -352,11 +361,11 @@ fn is_still_ours(there: &KernelSession, observed: &Observed) -> bool {
 fn tunnels_to_come(
     desired: &Desired,
     l2tp: &L2tpState,
-    removed: &BTreeSet<Thing>,
+    removed: &Removed,
     steps: &mut Vec<Step>,
 ) -> Result<()> {
     for (id, wanted) in &desired.tunnels {
-        match l2tp.tunnels.get(id).filter(|_| !removed.contains(&Thing::Tunnel(*id))) {
+        match l2tp.tunnels.get(id).filter(|_| !removed.tunnels.contains(id)) {
             None => steps.push(Step::CreateTunnel(wanted.clone())),
             Some(there) if there == wanted => {}
             Some(there) => bail!(
@@ -373,18 +382,18 @@ fn sessions_to_come(
     desired: &Desired,
     made: &Made,
     observed: &Observed,
-    removed: &BTreeSet<Thing>,
+    removed: &Removed,
     steps: &mut Vec<Step>,
 ) -> Result<()> {
     for (key, (wanted, settings)) in &desired.sessions {
-        let there = observed.l2tp.sessions.get(key).filter(|_| !removed.contains(&Thing::Session(*key)));
+        let there = observed.l2tp.sessions.get(key).filter(|_| !removed.sessions.contains(key));
         let Some(there) = there else {
             if let Some(name) = &wanted.ifname {
                 refuse_taken_name(key.1, name, observed, removed)?;
             }
             let own_tunnel = !observed.l2tp.tunnels.contains_key(&key.0)
                 || made.tunnels.contains(&key.0)
-                || removed.contains(&Thing::Tunnel(key.0));
+                || removed.tunnels.contains(&key.0);
             let settings = Settings { own_tunnel, ..settings.clone() };
             steps.push(Step::CreateSession(wanted.clone(), settings));
             continue;
@@ -414,11 +423,11 @@ fn devices_to_come(
     desired: &Desired,
     made: &Made,
     observed: &Observed,
-    removed: &BTreeSet<Thing>,
+    removed: &Removed,
     steps: &mut Vec<Step>,
 ) -> Result<()> {
     for (id, wanted) in &desired.devices {
-        match made.devices.get(id).filter(|_| !removed.contains(&Thing::Device(*id))) {
+        match made.devices.get(id).filter(|_| !removed.devices.contains(id)) {
             Some(there) => set_up(*id, &there.settings, &wanted.settings, steps),
             None => {
                 if let Some(name) = &wanted.name {
@@ -440,19 +449,9 @@ fn set_up(session_id: u32, from: &Settings, to: &Settings, steps: &mut Vec<Step>
     }
 }
 
-fn refuse_taken_name(
-    session_id: u32,
-    name: &str,
-    observed: &Observed,
-    removed: &BTreeSet<Thing>,
-) -> Result<()> {
+fn refuse_taken_name(session_id: u32, name: &str, observed: &Observed, removed: &Removed) -> Result<()> {
     let Some(link) = observed.link(name) else { return Ok(()) };
-    let goes = devices::session_of(link).is_some_and(|id| {
-        removed.iter().any(|thing| match thing {
-            Thing::Session((_, session)) | Thing::Device(session) => *session == id,
-            Thing::Tunnel(_) => false,
-        })
-    });
+    let goes = devices::session_of(link).is_some_and(|id| removed.named.contains(&id));
     if !goes {
         bail!(
             "session {session_id}: netdev = \"{name}\": a device of that name exists; remove it (ip link delete {name}) or \

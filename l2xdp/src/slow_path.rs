@@ -169,11 +169,12 @@ impl SlowPath {
                 opened.insert(address, open().with_context(|| format!("tunnel {}", tunnel.tunnel_id))?);
             }
         }
+        let accepting: BTreeSet<_> =
+            tunnels.iter().filter(|tunnel| tunnel.zero_csum6_rx).map(address).collect();
         let mut state = self.shared.lock();
         let new = opened.iter().map(|(at, (socket, _))| (at, socket));
         for (at, socket) in state.sockets.iter().chain(new).filter(|(at, _)| at.is_ipv6()) {
-            let accept = tunnels.iter().any(|tunnel| address(tunnel) == *at && tunnel.zero_csum6_rx);
-            socket.accept_no_checksum6(accept).with_context(|| format!("UDP {at}"))?;
+            socket.accept_no_checksum6(accepting.contains(at)).with_context(|| format!("UDP {at}"))?;
         }
         let needed: BTreeSet<_> = tunnels.iter().map(address).collect();
         self.receivers.retain(|address, _| needed.contains(address));

@@ -1,8 +1,8 @@
 //! What two tunnels or sessions of a file cannot both have.
 
-use super::error::Place;
 use super::section::Section;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 
 /// Something of which there is one.
@@ -20,7 +20,7 @@ pub enum Claim {
 }
 
 /// What an interface is used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Use {
     /// It is made for a session.
     Netdev,
@@ -34,42 +34,67 @@ pub enum Use {
 #[derive(Default)]
 pub struct Claims {
     taken: HashMap<Claim, Owner>,
-    interfaces: HashMap<String, Vec<(Use, Owner)>>,
+    interfaces: HashMap<String, Uses>,
 }
 
-/// Who has it.
+/// What an interface is used for: something first, and by whom each use was first taken.
+struct Uses {
+    first: Use,
+    owners: HashMap<Use, Owner>,
+}
+
+/// Who has it: a key, whose place is in bytes from the start of the file.
 struct Owner {
-    key: String,
-    line: usize,
+    key: &'static str,
+    offset: usize,
 }
 
 impl Claims {
     /// Takes something for a key of a section, or reports who has it.
-    pub fn take(&mut self, claim: Claim, section: &Section, key: &str) {
-        match self.taken.get(&claim) {
-            Some(owner) => _ = section.report(key, claim.conflict(owner)),
-            None => _ = self.taken.insert(claim, Owner::new(section, section.place(key))),
+    pub fn take(&mut self, claim: Claim, section: &Section, key: &'static str) {
+        match self.taken.entry(claim) {
+            Entry::Occupied(owner) => _ = section.report(key, claim.conflict(owner.get(), section)),
+            Entry::Vacant(free) => _ = free.insert(Owner::new(section, key)),
         }
     }
 
     /// Takes an interface for a key of a section, or reports who has it for a use that excludes this one.
-    pub fn take_interface(&mut self, name: &str, purpose: Use, section: &Section, key: &str) {
-        let uses = self.interfaces.entry(name.into()).or_default();
-        match uses.iter().find(|(other, _)| !purpose.goes_with(*other)) {
-            Some((other, owner)) => _ = section.report(key, purpose.conflict(name, *other, owner)),
-            None => uses.push((purpose, Owner::new(section, section.place(key)))),
+    pub fn take_interface(&mut self, name: &str, purpose: Use, section: &Section, key: &'static str) {
+        let Some(uses) = self.interfaces.get_mut(name) else {
+            let owners = [(purpose, Owner::new(section, key))].into();
+            self.interfaces.insert(name.into(), Uses { first: purpose, owners });
+            return;
+        };
+        match uses.excluding(purpose) {
+            Some((other, owner)) => _ = section.report(key, purpose.conflict(name, other, owner, section)),
+            None => _ = uses.owners.entry(purpose).or_insert_with(|| Owner::new(section, key)),
         }
     }
 }
 
+impl Uses {
+    /// The use that another can't be beside. All that go together are of one kind, for which the first can speak.
+    fn excluding(&self, purpose: Use) -> Option<(Use, &Owner)> {
+        let other = if purpose.goes_with(self.first) { purpose } else { self.first };
+        let owner = self.owners.get(&other)?;
+        (!purpose.goes_with(other)).then_some((other, owner))
+    }
+}
+
 impl Owner {
-    fn new(section: &Section, place: Place) -> Self {
-        Self { line: section.problems().line(&place), key: place.key }
+    fn new(section: &Section, key: &'static str) -> Self {
+        Self { key, offset: section.offset(key) }
+    }
+
+    /// Its key and line, as another section's problems name them.
+    fn place(&self, section: &Section) -> (String, usize) {
+        (section.path(self.key), section.problems().position(self.offset).line)
     }
 }
 
 impl Claim {
-    fn conflict(self, Owner { key, line }: &Owner) -> String {
+    fn conflict(self, owner: &Owner, section: &Section) -> String {
+        let (key, line) = owner.place(section);
         match self {
             Self::Tunnel(id) => format!("{id} is already the {key} of line {line}; choose another"),
             Self::Session(id) => {
@@ -96,7 +121,8 @@ impl Use {
         }
     }
 
-    fn conflict(self, name: &str, other: Self, Owner { key, line }: &Owner) -> String {
+    fn conflict(self, name: &str, other: Self, owner: &Owner, section: &Section) -> String {
+        let (key, line) = owner.place(section);
         let mend = match (self, other) {
             (Self::Port(_), Self::Port(Some(vlan))) => {
                 format!(" with VLAN {vlan}; choose another VLAN or interface")

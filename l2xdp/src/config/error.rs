@@ -1,6 +1,6 @@
 //! What is wrong with a file: each problem with its place and its mend.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::io;
 use std::str::Utf8Error;
@@ -45,7 +45,8 @@ impl ConfigError {
     }
 
     pub(super) fn not_utf8(file: &str, bytes: &[u8], error: Utf8Error) -> Self {
-        let position = Position::of(&String::from_utf8_lossy(bytes), error.valid_up_to());
+        let text = String::from_utf8_lossy(bytes);
+        let position = Lines::of(&text).position(&text, error.valid_up_to());
         Self::one(file, Some(position), "this byte is not UTF-8; save the file as UTF-8".into())
     }
 
@@ -73,15 +74,21 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-impl Position {
-    /// The place of a byte offset; one past the end is the end.
-    fn of(text: &str, offset: usize) -> Self {
+/// Where the lines of a text begin, so that a place needs no reading from the top.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        let behind_newlines = text.match_indices('\n').map(|(newline, _)| newline + 1);
+        Self(std::iter::once(0).chain(behind_newlines).collect())
+    }
+
+    /// The place of a byte offset in the text; one past the end is the end.
+    fn position(&self, text: &str, offset: usize) -> Position {
         let before = text.get(..offset).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Self {
-            line: before.matches('\n').count() + 1,
-            column: before.get(line_start..).map_or(0, |line| line.chars().count()) + 1,
-        }
+        let line = self.0.partition_point(|start| *start <= before.len());
+        let start = self.0.get(line - 1).copied().unwrap_or_default();
+        Position { line, column: before.get(start..).map_or(0, |line| line.chars().count()) + 1 }
     }
 }
 
@@ -100,13 +107,15 @@ pub struct Reported(());
 /// Collects the problems of a text.
 pub struct Problems<'a> {
     text: &'a str,
+    /// Known from the first problem on.
+    lines: OnceCell<Lines>,
     found: RefCell<Vec<Problem>>,
 }
 
 impl<'a> Problems<'a> {
     /// None yet.
     pub fn new(text: &'a str) -> Self {
-        Self { text, found: RefCell::default() }
+        Self { text, lines: OnceCell::new(), found: RefCell::default() }
     }
 
     /// One about a key.
@@ -120,9 +129,9 @@ impl<'a> Problems<'a> {
         self.add(error.span().map(|span| span.start), None, message)
     }
 
-    /// The line of a place.
-    pub fn line(&self, place: &Place) -> usize {
-        Position::of(self.text, place.offset).line
+    /// The place of a byte offset.
+    pub fn position(&self, offset: usize) -> Position {
+        self.lines.get_or_init(|| Lines::of(self.text)).position(self.text, offset)
     }
 
     /// The result, unless there is a problem.
@@ -138,7 +147,7 @@ impl<'a> Problems<'a> {
     }
 
     fn add(&self, offset: Option<usize>, key: Option<String>, message: String) -> Reported {
-        let position = offset.map(|offset| Position::of(self.text, offset));
+        let position = offset.map(|offset| self.position(offset));
         self.found.borrow_mut().push(Problem { position, key, message });
         Reported(())
     }

@@ -91,13 +91,20 @@ impl<'a> Section<'a> {
 
     /// Says what is wrong with a key.
     pub fn report(&self, key: &str, message: impl Into<String>) -> Reported {
-        self.problems.report(self.place(key), message)
+        let place = Place { key: self.path(key), offset: self.offset(key) };
+        self.problems.report(place, message)
     }
 
-    /// Where a key's value stands; the header's place if it is not there.
-    pub fn place(&self, key: &str) -> Place {
-        let offset = self.value(key).map_or(self.offset, |value| value.span().start);
-        Place { key: self.path(key), offset }
+    /// Where a key's value stands, in bytes from the start of the file; the header's place if it is not there.
+    pub fn offset(&self, key: &str) -> usize {
+        self.value(key).map_or(self.offset, |value| value.span().start)
+    }
+
+    /// A key with its tables.
+    pub fn path(&self, key: &str) -> String {
+        let bare = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
+        let table = self.keys.path;
+        if bare { format!("{table}{key}") } else { format!("{table}{key:?}") }
     }
 
     /// Where all problems go.
@@ -124,11 +131,5 @@ impl<'a> Section<'a> {
     fn value(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         debug_assert!(self.keys.get(key).is_some(), "{key} is not in keys.rs");
         self.table.get(key)
-    }
-
-    fn path(&self, key: &str) -> String {
-        let bare = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
-        let table = self.keys.path;
-        if bare { format!("{table}{key}") } else { format!("{table}{key:?}") }
     }
 }

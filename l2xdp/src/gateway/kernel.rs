@@ -26,11 +26,18 @@ impl Kernel<'_> {
     }
 
     async fn set_up_new(&self, session: &KernelSession, settings: &Settings) -> Result<()> {
+        let name = match &session.ifname {
+            Some(name) => name.clone(),
+            None => self.name_given(session).await?,
+        };
+        devices::set_up(&self.0.netlink, session.session_id, &name, settings).await
+    }
+
+    /// What the kernel called the device of a session without a wish.
+    async fn name_given(&self, session: &KernelSession) -> Result<String> {
         let state = self.l2tp()?.state().await?;
         let made = state.sessions.get(&session.key()).and_then(|session| session.ifname.clone());
-        let name =
-            made.with_context(|| format!("session {}: the kernel made no device", session.session_id))?;
-        devices::set_up(&self.0.netlink, session.session_id, &name, settings).await
+        made.with_context(|| format!("session {}: the kernel made no device", session.session_id))
     }
 
     async fn set_up_anew(&self, session_id: u32, from: &Settings, to: &Settings) -> Result<()> {

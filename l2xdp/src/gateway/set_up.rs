@@ -110,7 +110,7 @@ pub(super) async fn load(config: &Config, netlink: &Handle, trace: bool) -> Resu
     let limits =
         Limits { sessions: sessions + SPARE_SESSIONS, ports: config.tunnels.len() as u32 + SPARE_SESSIONS };
     let links = observe::links(netlink).await?;
-    let splitter = links.values().find(|link| link.name == Pair::SPLITTER.name);
+    let splitter = links.named(Pair::SPLITTER.name);
     let splitter = splitter.with_context(|| missing("splitter", Pair::SPLITTER.name))?;
     let mut datapath = Datapath::load(limits, splitter.ifindex, trace)?;
     if trace {

@@ -4,6 +4,7 @@ mod accepted;
 mod conflicts;
 mod document;
 mod file;
+mod many;
 mod refused_keys;
 mod refused_values;
 mod rendered;
