@@ -392,7 +392,11 @@ async fn refusals() -> Result<()> {
         (l2tp.create_tunnel(&udp4(6001, true)?).await, "File exists (os error 17)"),
         (
             l2tp.create_tunnel(&self::tunnel(8, no_such_address)).await,
-            "tunnel 8: the kernel can't make it: Cannot assign requested address (os error 99)",
+            "tunnel 8: the kernel can't make it: local = \"10.0.0.9\" is not an address of this host",
+        ),
+        (
+            l2tp.create_tunnel(&KernelTunnel { tunnel_id: 9, ..tunnel.clone() }).await,
+            "tunnel 9: the kernel can't make it: udp_sport = 6001 is in use on 10.0.0.1",
         ),
         (
             l2tp.create_session(&session).await,
