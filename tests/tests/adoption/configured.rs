@@ -105,8 +105,6 @@ fn killed(bench: &Bench) -> Result<()> {
     until_answered(Pair::v4(lab, Side::One)?, SOON).context("after the restart")?;
     let there = (bpf::index(gateway, "l2x0")?, operator::listed(gateway, "session")?);
     ensure!(there == made, "{there:?} is there, and not {made:?}");
-    let link = gateway.run("ip link show l2x0")?;
-    ensure!(!link.contains("alias"), "the next run would take it for its own: {link}");
     let talked = talk.stop();
     let answers = pings.stop()?;
     ensure!(answers.doubled.is_empty() && answers.lost.len() < 5, "across the restart: {answers:?}");
@@ -173,6 +171,8 @@ fn detached(bench: &Bench) -> Result<()> {
     daemon.detach(gateway)?;
     let there = (bpf::index(gateway, "l2x0")?, operator::listed(gateway, "session")?);
     ensure!(there == made, "{there:?} is there, and not {made:?}");
+    let link = gateway.run("ip link show l2x0")?;
+    ensure!(!link.contains("alias"), "the next run would take it for its own: {link}");
     let gone = interrupt::poll(SOON, || Ok(bpf::index(gateway, "l2xw3000").is_err().then_some(())))?;
     ensure!(gone.is_some(), "l2xw3000 is still there");
     until_answered(Pair::v4(lab, Side::One)?, SOON)?;
