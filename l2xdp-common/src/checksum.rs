@@ -19,8 +19,10 @@ pub const fn fold_wide(sum: u64) -> u16 {
 /// its checksum in it sums to that.
 #[inline(always)]
 pub const fn is_zero(sum: u64) -> bool {
-    let sum = add_parts(sum);
-    (sum & 0xffff) + (sum >> 16) == 0xffff
+    // A multiple of 0xffff, then: times its inverse modulo 2^64, those are the numbers up to the largest quotient.
+    const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
+    const _: () = assert!(INVERSE.wrapping_mul(0xffff) == 1);
+    sum.wrapping_mul(INVERSE) <= u64::MAX / 0xffff
 }
 
 /// The three 16-bit words of such a sum, added.
@@ -58,9 +60,20 @@ pub const fn replace(checksum: Be16, old: Be16, new: Be16) -> Be16 {
 /// Sum of an IPv4 pseudo-header (RFC 768), not inverted.
 #[inline(always)]
 pub fn pseudo4(src: Be32, dst: Be32, protocol: u8, len: u16) -> u16 {
+    u16::from_be(fold_wide(sum_pseudo4(src, dst, protocol, len)))
+}
+
+/// Is this checksum the sum of an IPv4 pseudo-header, not inverted?
+#[inline(always)]
+pub fn is_pseudo4(checksum: Be16, src: Be32, dst: Be32, protocol: u8, len: u16) -> bool {
+    checksum != Be16::default() && is_zero(sum_pseudo4(src, dst, protocol, len) + u64::from(!checksum.raw()))
+}
+
+#[inline(always)]
+fn sum_pseudo4(src: Be32, dst: Be32, protocol: u8, len: u16) -> u64 {
     // In network order, as a sum may be (RFC 1071 §2 (B)): two words need not be swapped.
     let rest = u64::from(u16::from(protocol).to_be()) + u64::from(len.to_be());
-    u16::from_be(fold_wide(u64::from(src.raw()) + u64::from(dst.raw()) + rest))
+    u64::from(src.raw()) + u64::from(dst.raw()) + rest
 }
 
 /// Sum of an IPv6 pseudo-header (RFC 8200 §8.1), not inverted.
@@ -118,6 +131,27 @@ mod tests {
                 && !is_zero(0x1_ffff)
                 && !is_zero(0x1_0000_ffff)
         );
+    }
+
+    /// Against the sum itself, for sums around every kind of carry.
+    #[test]
+    fn zero_is_what_folds_to_zero() {
+        for around in [0xffff, 0x1_0000, 0xffff_ffff, 0xffff_0000_ffff, 0x9abc_def0 * 0xffff] {
+            for sum in around - 3..around + 3 {
+                assert_eq!(is_zero(sum), fold_wide(sum) == 0xffff, "{sum:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn checksum_of_a_pseudo_header() {
+        let (a, b) = (Be32([192, 168, 255, 254]), Be32([255, 254, 253, 252]));
+        for len in 0..=u16::MAX {
+            let pseudo = Be16::new(pseudo4(a, b, 17, len));
+            let other = Be16::new(pseudo.get().wrapping_add(1));
+            assert!(is_pseudo4(pseudo, a, b, 17, len) && !is_pseudo4(other, a, b, 17, len));
+            assert!(!is_pseudo4(Be16::default(), a, b, 17, len));
+        }
     }
 
     #[test]

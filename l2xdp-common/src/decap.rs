@@ -9,7 +9,6 @@ use crate::wire::{
     Be16, Be32, Eth, Ipv4, Ipv6, L2SPEC_SEQUENCED, L2tpUdp, Outer4, Outer6, Tail, Tailed4, Tailed6, Udp,
     ethertype, protocol,
 };
-use core::hint::cold_path;
 use core::mem::offset_of;
 
 /// The map of receiving sessions.
@@ -29,23 +28,6 @@ pub fn find<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result
     if frame.detached_tags() != 0 {
         return Err(Reason::NotOurs); // another VLAN of the WAN device
     }
-    if !is_usual(frame) {
-        cold_path();
-        return find_unusual(frame, sessions);
-    }
-    frame.reach_headers();
-    by_headers4(&frame.header::<Tailed4>(0).map_err(|_| Reason::NotOurs)?.base, sessions)
-}
-
-/// Is this UDP over IPv4, with all headers of a message in their usual places?
-#[inline(always)]
-pub fn is_usual<F: Frame>(frame: &F) -> bool {
-    frame.header::<Tailed4>(0).is_ok_and(|outer| outer.base.is_udp())
-}
-
-/// The session of a packet that is not IPv4 and UDP, all headers there and none with options; or why it has none.
-#[inline(always)]
-fn find_unusual<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result<&'s RxSession, Reason> {
     let ethertype = frame.header::<Eth>(0).map_err(|_| Reason::NotOurs)?.ethertype;
     if ethertype == ethertype::IPV4 {
         return find4(frame, sessions);
@@ -75,9 +57,14 @@ fn find4<'s, F: Frame, S: Sessions>(frame: &mut F, sessions: &'s S) -> Result<&'
 #[inline(always)]
 fn by_headers4<'s, S: Sessions>(outer: &Outer4, sessions: &'s S) -> Result<&'s RxSession, Reason> {
     let rx = session(&outer.udp, &outer.l2tp, sessions)?;
-    let [src, dst, ..] = rx.addresses;
-    let same = !rx.has(flag::IPV6) && outer.ip.src.with(outer.ip.dst) == src.with(dst);
+    let same = !rx.has(flag::IPV6) && are_addresses(outer, rx);
     if same { Ok(rx) } else { Err(ours(&outer.udp, sessions, Reason::Peer)) }
+}
+
+#[inline(always)]
+fn are_addresses(outer: &Outer4, rx: &RxSession) -> bool {
+    let [src, dst, ..] = rx.addresses;
+    outer.ip.src.with(outer.ip.dst) == src.with(dst)
 }
 
 #[inline(always)]
@@ -107,11 +94,16 @@ fn session<'s, S: Sessions>(udp: &Udp, l2tp: &L2tpUdp, sessions: &'s S) -> Resul
     let Some(rx) = sessions.rx(l2tp.session_id) else {
         return Err(ours(udp, sessions, Reason::NoSession));
     };
-    let [src, dst] = rx.ports;
-    if udp.src.with(udp.dst) != src.with(dst) {
+    if !are_ports(udp, rx) {
         return Err(ours(udp, sessions, Reason::Peer));
     }
     Ok(rx)
+}
+
+#[inline(always)]
+fn are_ports(udp: &Udp, rx: &RxSession) -> bool {
+    let [src, dst] = rx.ports;
+    udp.src.with(udp.dst) == src.with(dst)
 }
 
 /// What is not for a tunnel's port was never ours, whatever it looks like.
@@ -129,20 +121,7 @@ fn ours<S: Sessions>(udp: &Udp, sessions: &S, reason: Reason) -> Reason {
 /// are possible.
 #[inline(always)]
 pub fn decap<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<usize, Reason> {
-    if frame.is_bare() {
-        // As constants, so that what most packets have no use for is left out.
-        match rx.flags & !flag::OF_TC {
-            0 => return decap_as(frame, rx, 0),
-            flag::UNFINISHED => return decap_as(frame, rx, flag::UNFINISHED),
-            _ => cold_path(),
-        }
-    }
-    decap_as(frame, rx, rx.flags)
-}
-
-/// `flags` are the session's.
-#[inline(always)]
-fn decap_as<F: Frame>(frame: &mut F, rx: &RxSession, flags: u32) -> Result<usize, Reason> {
+    let flags = rx.flags;
     if frame.segment_len() != 0 {
         return Err(Reason::Gso);
     }
@@ -155,7 +134,7 @@ fn decap_as<F: Frame>(frame: &mut F, rx: &RxSession, flags: u32) -> Result<usize
             return Err(Reason::ToTc);
         }
         if flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
-            leave_to_tc(inner::checksums(frame, outer_len), flags)?;
+            leave_to_tc(frame.judge_checksums(outer_len), flags)?;
         }
     } else if inner_len > usize::from(rx.max_frame) && flags & flag::INGRESS == 0 {
         return Err(Reason::TooBigRx);
@@ -226,13 +205,67 @@ fn check_ends(end: usize, ip_end: usize, frame_end: usize, rx: &RxSession) -> Re
 /// wherever the first difference is.
 #[inline(always)]
 fn check_tail(tail: &Tail, rx: &RxSession, flags: u32) -> Result<(), Reason> {
-    let difference = |word: usize| (tail[word].raw() ^ rx.tail[word].raw()) & rx.tail_mask[word].raw();
-    let first_two = |tail: &Tail| tail[0].with(tail[1]);
-    let differences = (first_two(tail) ^ first_two(&rx.tail)) & first_two(&rx.tail_mask);
-    if differences | u64::from(difference(2)) != 0 {
+    if differs(tail, rx) {
+        let difference = |word| difference(tail, rx, word);
         let in_sublayer = |word: usize| rx.tail_mask[word] == L2SPEC_SEQUENCED;
         let in_cookie = |word: usize| difference(word) != 0 && !in_sublayer(word);
         return Err(if in_cookie(0) || in_cookie(1) { Reason::Cookie } else { Reason::Sequenced });
     }
     if flags & flag::SEQUENCED != 0 { Err(Reason::Sequenced) } else { Ok(()) }
+}
+
+#[inline(always)]
+fn differs(tail: &Tail, rx: &RxSession) -> bool {
+    let first_two = |tail: &Tail| tail[0].with(tail[1]);
+    let differences = (first_two(tail) ^ first_two(&rx.tail)) & first_two(&rx.tail_mask);
+    differences | u64::from(difference(tail, rx, 2)) != 0
+}
+
+#[inline(always)]
+fn difference(tail: &Tail, rx: &RxSession, word: usize) -> u32 {
+    (tail[word].raw() ^ rx.tail[word].raw()) & rx.tail_mask[word].raw()
+}
+
+/// The session of a bare packet like most, in a session like most: [`decap_usual`] does with it what [`decap`] does. Of all
+/// others [`find`] and [`decap`] tell what they are, and why they are not taken.
+#[inline(always)]
+pub fn find_usual<'s, F: Frame>(
+    frame: &F,
+    session: impl FnOnce(Be32) -> Option<&'s RxSession>,
+) -> Option<&'s RxSession> {
+    let Tailed4 { base: outer, tail } = frame.header(0).ok()?;
+    if !outer.is_udp() || !outer.l2tp.is_data() || outer.udp.checksum != Be16::default() {
+        return None;
+    }
+    let rx = session(outer.l2tp.session_id)?;
+    let asks_more = flag::ALL_OF_XDP & !flag::UNFINISHED;
+    if rx.flags & asks_more != 0 || !are_ports(&outer.udp, rx) || !are_addresses(outer, rx) {
+        return None;
+    }
+    // The datagram fills the packet, and that the frame.
+    let ip_end = offset_of!(Outer4, ip) + usize::from(outer.ip.total_len.get());
+    let end = offset_of!(Outer4, udp) + usize::from(outer.udp.len.get());
+    if end != frame.len() || ip_end != frame.len() {
+        return None;
+    }
+    let outer_len = usize::from(rx.outer_len);
+    if frame.len() - outer_len > usize::from(rx.max_frame) || differs(tail, rx) || !outer.ip.is_intact() {
+        return None;
+    }
+    if !inner::is_done(frame, outer_len, rx.has(flag::UNFINISHED)) {
+        return None;
+    }
+    Some(rx)
+}
+
+/// [`decap`] for a packet that [`find_usual`] has found the session of.
+///
+/// # Errors
+/// [`Reason::Room`]; the packet is as it was.
+#[inline(always)]
+pub fn decap_usual<F: Frame>(frame: &mut F, rx: &RxSession) -> Result<usize, Reason> {
+    let outer_len = usize::from(rx.outer_len);
+    let inner_len = frame.len() - outer_len;
+    frame.shrink_head(outer_len)?;
+    Ok(inner_len)
 }

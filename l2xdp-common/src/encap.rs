@@ -7,7 +7,6 @@ use crate::reason::Reason;
 use crate::session::{AttachKey, TxSession, flag};
 use crate::wire::{Be16, Eth, Ipv4, Ipv6, Outer4, Outer6, Tail, Tailed4, Tailed6, Vlan};
 use bytemuck::{Pod, Zeroable};
-use core::hint::cold_path;
 
 /// The map of transmitting sessions.
 pub trait Attachments {
@@ -41,20 +40,7 @@ pub fn find<'a, F: Frame, A: Attachments>(
 /// [`Reason::Room`] and [`Reason::Short`] are possible.
 #[inline(always)]
 pub fn encap<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
-    if frame.is_bare() {
-        // As constants, so that what most frames have no use for is left out.
-        match tx.flags & !flag::OF_TC {
-            0 => return encap_as(frame, tx, 0),
-            flag::UNFINISHED => return encap_as(frame, tx, flag::UNFINISHED),
-            _ => cold_path(),
-        }
-    }
-    encap_as(frame, tx, tx.flags)
-}
-
-/// `flags` are the session's.
-#[inline(always)]
-fn encap_as<F: Frame>(frame: &mut F, tx: &TxSession, flags: u32) -> Result<usize, Reason> {
+    let flags = tx.flags;
     if frame.is_bare() && flags & flag::VIA_TC != 0 {
         return Err(Reason::ToTc);
     }
@@ -72,7 +58,7 @@ fn encap_as<F: Frame>(frame: &mut F, tx: &TxSession, flags: u32) -> Result<usize
     let may_be_syn = inner::may_be_syn(frame);
     if frame.is_bare() {
         if flags & (flag::UNFINISHED | flag::UNKNOWN) != 0 {
-            leave_to_tc(inner::checksums(frame, 0), flags)?;
+            leave_to_tc(frame.judge_checksums(0), flags)?;
         }
     } else if flags & (flag::CHECKSUM | flag::FINISH) != 0 && !frame.is_settled() {
         frame.check_finished(flags)?;
@@ -100,6 +86,28 @@ fn encap_as<F: Frame>(frame: &mut F, tx: &TxSession, flags: u32) -> Result<usize
         frame.write_checksum(outer_len, ipv6)?;
     }
     Ok(bytes)
+}
+
+/// A bare frame like most in a session like most: [`encap_usual`] does with it what [`encap`] does, which asks more.
+#[inline(always)]
+pub fn is_usual<F: Frame>(frame: &F, tx: &TxSession) -> bool {
+    let asks_more = flag::ALL_OF_XDP & !flag::UNFINISHED;
+    tx.flags & asks_more == 0
+        && tx.ifindex != 0
+        && frame.len() <= usize::from(tx.max_inner)
+        && inner::is_done(frame, 0, tx.has(flag::UNFINISHED))
+}
+
+/// [`encap`] for what [`is_usual`] has approved of.
+///
+/// # Errors
+/// [`Reason::Room`] and [`Reason::Short`].
+#[inline(always)]
+pub fn encap_usual<F: Frame>(frame: &mut F, tx: &TxSession) -> Result<usize, Reason> {
+    let (inner_len, outer_len) = (frame.len(), usize::from(tx.outer_len));
+    frame.prepend(outer_len)?;
+    write4(frame, tx, outer_len - Eth::LEN + inner_len, 0)?;
+    Ok(inner_len)
 }
 
 /// May a frame's checksums leave as they are? What [`Frame::check_finished`] does.

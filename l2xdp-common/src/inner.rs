@@ -99,21 +99,29 @@ pub fn may_be_syn<F: Frame>(frame: &F) -> bool {
     }
 }
 
-/// Judges the checksums of a frame that begins at byte `at`: here if it is like most.
+/// Is there nothing to be done about a frame that begins at byte `at`: no SYN, and no checksum that matters is unfinished?
+/// The answer is only for frames like most, and "no" for all others.
 #[inline(always)]
-pub fn checksums<F: Frame>(frame: &mut F, at: usize) -> Checksums {
-    if let Ok(usual @ Usual4 { ip, tcp, .. }) = frame.header(at) {
-        let segment_len = || ip.total_len.get().wrapping_sub(Ipv4::LEN as u16);
-        let pseudo = |protocol| checksum::pseudo4(ip.src, ip.dst, protocol, segment_len());
-        if usual.is(protocol::UDP) {
-            let [Udp { checksum, .. }, _] = bytemuck::must_cast_ref::<_, Udps>(tcp).udps;
-            return Checksums::of_udp(checksum, || pseudo(protocol::UDP));
-        }
-        if usual.is(protocol::TCP) {
-            return Checksums::of_tcp(tcp.checksum, || pseudo(protocol::TCP));
-        }
+pub fn is_done<F: Frame>(frame: &F, at: usize, unfinished_matters: bool) -> bool {
+    let Ok(usual @ Usual4 { eth, ip, tcp }) = frame.header(at) else { return false };
+    let segment_len = || ip.total_len.get().wrapping_sub(Ipv4::LEN as u16);
+    let unfinished = |checksum, protocol| {
+        unfinished_matters && checksum::is_pseudo4(checksum, ip.src, ip.dst, protocol, segment_len())
+    };
+    if usual.is(protocol::UDP) {
+        let [Udp { checksum, .. }, _] = bytemuck::must_cast_ref::<_, Udps>(tcp).udps;
+        return !unfinished(checksum, protocol::UDP);
     }
-    frame.judge_checksums(at)
+    if usual.is(protocol::TCP) {
+        return tcp.flags & Tcp::SYN == 0 && !unfinished(tcp.checksum, protocol::TCP);
+    }
+    if eth.ethertype == ethertype::IPV6 {
+        return !unfinished_matters
+            && frame.header::<Usual6>(at).is_ok_and(|Usual6 { ip, tcp, .. }| {
+                ip.next_header != protocol::TCP || tcp.flags & Tcp::SYN == 0
+            });
+    }
+    eth.ethertype != ethertype::IPV4 && !Vlan::is_tag(eth.ethertype)
 }
 
 /// A UDP header where a TCP header could lie.

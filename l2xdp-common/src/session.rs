@@ -59,8 +59,8 @@ pub mod flag {
     pub const FINISH: u32 = 1 << 10;
     /// Received: over IPv6 without an outer UDP checksum too.
     pub const ZERO_CSUM: u32 = 1 << 9;
-    /// Those that tell TC something, and XDP nothing.
-    pub const OF_TC: u32 = INGRESS | FINISH;
+    /// Those that tell XDP something; the others are TC's alone.
+    pub const ALL_OF_XDP: u32 = !(INGRESS | FINISH);
 }
 
 /// What it takes to send: looked up by [`AttachKey`].

@@ -3,8 +3,11 @@
 use aya_ebpf::bindings::{__sk_buff, BPF_F_CURRENT_CPU};
 use aya_ebpf::helpers::bpf_perf_event_output;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerfEventArray};
-use core::hint::cold_path;
+use aya_ebpf::maps::{HashMap, PerCpuArray, PerfEventArray};
+use bytemuck::Zeroable;
+use core::arch::asm;
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
 use l2xdp_common::counters::SessionCounters;
 use l2xdp_common::session::ROWS;
 use l2xdp_common::wire::{Be16, Be32};
@@ -20,13 +23,45 @@ static TX_SESSIONS: HashMap<AttachKey, TxSession> = HashMap::with_max_entries(1,
 #[map]
 static RX_SESSIONS: HashMap<[u8; 4], RxSession> = HashMap::with_max_entries(1, 0);
 
-/// For devices one of whose sessions takes every frame → that session, in the device's row.
-#[map]
-static TX_ROWS: Array<TxRow> = Array::with_max_entries(ROWS, 0);
+/// For devices one of whose sessions takes every frame → that session, in the device's row. The loader writes them.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.tx_rows")]
+static TX_ROWS: Rows<TxRow> = Rows::new();
 
-/// For our session ids → the session, in the id's row.
-#[map]
-static RX_ROWS: Array<RxRow> = Array::with_max_entries(ROWS, 0);
+/// For our session ids → the session, in the id's row. The loader writes them.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.rx_rows")]
+static RX_ROWS: Rows<RxRow> = Rows::new();
+
+/// A map of one value, whose address is a constant of the program: a look-up without a call.
+#[repr(transparent)]
+struct Rows<T>(UnsafeCell<MaybeUninit<[T; ROWS as usize]>>);
+
+// SAFETY: no program writes it, and the loader writes no row that a program may have found.
+unsafe impl<T> Sync for Rows<T> {}
+
+impl<T: Zeroable> Rows<T> {
+    const fn new() -> Self {
+        Self(UnsafeCell::new(MaybeUninit::zeroed()))
+    }
+}
+
+/// A row of a static. The compiler must not know which it is: nothing here writes it, and so it would be taken for zeros.
+macro_rules! row {
+    ($rows:ident, $index:expr) => {{
+        let rows: *const [_; ROWS as usize];
+        // SAFETY: the address of a valid static.
+        unsafe { asm!("{} = {} ll", out(reg) rows, sym $rows, options(pure, nomem, nostack, preserves_flags)) };
+        row_at(&$rows, rows, $index)
+    }};
+}
+
+#[inline(always)]
+fn row_at<T>(_: &'static Rows<T>, rows: *const [T; ROWS as usize], index: u32) -> &'static T {
+    let row = rows.cast::<T>().wrapping_add((index % ROWS) as usize);
+    // SAFETY: the remainder is less than the rows are, and any bytes are a row.
+    unsafe { &*row }
+}
 
 /// UDP ports of our tunnels, in network order. The loader sets its size.
 #[map]
@@ -104,40 +139,19 @@ impl Sessions for Maps {
     }
 }
 
-/// The same maps for XDP, where a look into an array is worth it: it costs a tenth of asking a hash table. Ids that are
-/// as many as the rows apart share one; for all but one of them the hash table is asked.
-pub struct RowsFirst;
-
-impl Attachments for RowsFirst {
-    #[inline(always)]
-    fn tx(&self, key: AttachKey) -> Option<&TxSession> {
-        if key.vlan == AttachKey::ALL_VLANS
-            && let Some(row) = TX_ROWS.get(TxRow::index(key.ifindex))
-            && row.ifindex == key.ifindex
-        {
-            return Some(&row.session);
-        }
-        cold_path();
-        Maps.tx(key)
-    }
+/// The session that takes every frame of a device, if it has the device's row. This costs a fraction of asking the hash
+/// table. Devices, and ids, that are as many as the rows apart share one, which one of them has.
+#[inline(always)]
+pub fn tx_row(ifindex: u32) -> Option<&'static TxSession> {
+    let row: &TxRow = row!(TX_ROWS, TxRow::index(ifindex));
+    (row.ifindex == ifindex).then_some(&row.session)
 }
 
-impl Sessions for RowsFirst {
-    #[inline(always)]
-    fn rx(&self, session_id: Be32) -> Option<&RxSession> {
-        if let Some(row) = RX_ROWS.get(RxRow::index(session_id.get()))
-            && row.session_id == session_id.get()
-        {
-            return Some(&row.session);
-        }
-        cold_path();
-        Maps.rx(session_id)
-    }
-
-    #[inline(always)]
-    fn is_tunnel_port(&self, port: Be16) -> bool {
-        Maps.is_tunnel_port(port)
-    }
+/// The session with this id of ours, if it has the id's row.
+#[inline(always)]
+pub fn rx_row(session_id: Be32) -> Option<&'static RxSession> {
+    let row: &RxRow = row!(RX_ROWS, RxRow::index(session_id.get()));
+    (row.session_id == session_id.get()).then_some(&row.session)
 }
 
 /// Where TC hands on what comes in on a device.

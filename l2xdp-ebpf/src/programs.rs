@@ -1,7 +1,7 @@
 //! The programs, and the one place that turns reasons into what the kernel does with a packet.
 
 use crate::frame::{TcFrame, XdpFrame};
-use crate::maps::{self, Maps, RowsFirst};
+use crate::maps::{self, Maps};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action, xdp_md};
 use aya_ebpf::helpers::bpf_redirect;
@@ -16,31 +16,65 @@ use l2xdp_common::{Frame, Reason, RxSession, Sessions, TxSession, Verdict, decap
 #[xdp]
 pub fn xdp_encap(ctx: XdpContext) -> u32 {
     let mut frame = XdpFrame::new(&ctx);
-    let tx = encap::find(&frame, ctx.ingress_ifindex() as u32, &RowsFirst);
+    if let Some(tx) = maps::tx_row(ctx.ingress_ifindex() as u32)
+        && encap::is_usual(&frame, tx)
+    {
+        return match encap::encap_usual(&mut frame, tx) {
+            Ok(bytes) => {
+                maps::count_tx(tx.slot, 1, bytes);
+                redirect(tx.ifindex, 0)
+            }
+            Err(_) => xdp_encap_failed(ctx.ctx, tx.slot),
+        };
+    }
+    cold_path();
+    xdp_encap_unusual(ctx.ctx)
+}
+
+/// What is not usual, in a function of its own, so that the program has registers enough for what is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xdp_encap_unusual(ctx: *mut xdp_md) -> u32 {
+    let ctx = XdpContext::new(ctx);
+    let mut frame = XdpFrame::new(&ctx);
+    let tx = encap::find(&frame, ctx.ingress_ifindex() as u32, &Maps);
     match tx.and_then(|tx| encapsulate(&mut frame, tx).map(|()| tx)) {
         Ok(tx) => redirect(tx.ifindex, 0),
         Err(reason) => xdp_verdict(&ctx, reason),
     }
 }
 
+/// The kernel has not made room before a usual frame.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xdp_encap_failed(ctx: *mut xdp_md, slot: u32) -> u32 {
+    maps::count_tx_error(slot);
+    xdp_verdict(&XdpContext::new(ctx), Reason::Room)
+}
+
 /// XDP on a WAN device: decapsulates what is ours.
 #[xdp]
 pub fn xdp_decap(ctx: XdpContext) -> u32 {
-    let frame = XdpFrame::new(&ctx);
-    if !decap::is_usual(&frame) {
-        cold_path();
-        return xdp_decap_unusual(ctx.ctx);
+    let mut frame = XdpFrame::new(&ctx);
+    if let Some(rx) = decap::find_usual(&frame, maps::rx_row)
+        && let Ok(bytes) = decap::decap_usual(&mut frame, rx)
+    {
+        maps::count_rx(rx.slot, bytes);
+        return redirect(rx.xdp_ifindex, 0);
     }
-    xdp_decapsulate(&ctx, frame)
+    cold_path();
+    xdp_decap_unusual(ctx.ctx)
 }
 
-/// What is not usual, in a function of its own, so that the program has registers enough for what is.
+/// What is not usual, as with [`xdp_encap_unusual`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn xdp_decap_unusual(ctx: *mut xdp_md) -> u32 {
     let ctx = XdpContext::new(ctx);
-    let frame = XdpFrame::new(&ctx);
-    xdp_decapsulate(&ctx, frame)
+    match decapsulate(&mut XdpFrame::new(&ctx), &Maps) {
+        Ok(rx) => redirect(rx.xdp_ifindex, 0),
+        Err(reason) => xdp_verdict(&ctx, reason),
+    }
 }
 
 /// TC: encapsulates what leaves a pseudowire's device (egress) or comes in on a port (ingress).
@@ -103,14 +137,6 @@ fn tc_encapsulate(ctx: &TcContext, mut frame: TcFrame, ifindex: u32) -> i32 {
         Ok(()) => redirect(tx.ifindex, 0) as i32,
         Err(reason) if reason.verdict() == Verdict::Slow => tc_slow(ctx, frame, reason, tx, ifindex),
         Err(reason) => tc_verdict(ctx, &frame, reason, ifindex),
-    }
-}
-
-#[inline(always)]
-fn xdp_decapsulate(ctx: &XdpContext, mut frame: XdpFrame) -> u32 {
-    match decapsulate(&mut frame, &RowsFirst) {
-        Ok(rx) => redirect(rx.xdp_ifindex, 0),
-        Err(reason) => xdp_verdict(ctx, reason),
     }
 }
 

@@ -121,8 +121,8 @@ impl Datapath {
         Ok(Self {
             tx: BpfHashMap::try_from(take("TX_SESSIONS")?)?,
             rx: BpfHashMap::try_from(take("RX_SESSIONS")?)?,
-            tx_rows: Rows::new(Array::try_from(take("TX_ROWS")?)?)?,
-            rx_rows: Rows::new(Array::try_from(take("RX_ROWS")?)?)?,
+            tx_rows: Rows::new(Array::try_from(take(".bss.tx_rows")?)?)?,
+            rx_rows: Rows::new(Array::try_from(take(".bss.rx_rows")?)?)?,
             ports: BpfHashMap::try_from(take("TUNNEL_PORTS")?)?,
             deliveries: BpfHashMap::try_from(take("DELIVERIES")?)?,
             counters: PerCpuArray::try_from(take("COUNTERS")?)?,

@@ -1,6 +1,6 @@
 //! The arrays of sessions that XDP looks into before it asks a hash table.
 //!
-//! The kernel writes a row in place, and a program could read half of the old one and half of the new. So a row that a
+//! The kernel writes rows in place, and a program could read half of the old one and half of the new. So a row that a
 //! program may have found is first made nobody's, of which only the key is another; and it is written once no program that
 //! found it can still be running. Meanwhile the hash table has the session.
 
@@ -8,6 +8,7 @@ use crate::datapath::Plain;
 use crate::sys;
 use anyhow::{Context, Result};
 use aya::maps::{Array, MapData};
+use l2xdp_common::session::ROWS;
 use l2xdp_common::{RxRow, TxRow};
 use std::collections::BTreeMap;
 
@@ -38,20 +39,23 @@ impl Row for RxRow {
     }
 }
 
-/// An array of rows. Of several sessions with the same row, the first has it, and the others do without.
+/// All rows. Of several sessions with the same row, the first has it, and the others do without.
 pub struct Rows<T: Row> {
-    array: Array<MapData, Plain<T>>,
+    /// One value, which the kernel writes as a whole: most rows with what they are.
+    map: Array<MapData, Plain<[T; ROWS as usize]>>,
     written: BTreeMap<u32, T>,
     /// To be written by [`publish`](Self::publish).
     next: BTreeMap<u32, T>,
 }
 
 impl<T: Row> Rows<T> {
-    pub fn new(mut array: Array<MapData, Plain<T>>) -> Result<Self> {
+    pub fn new(map: Array<MapData, Plain<[T; ROWS as usize]>>) -> Result<Self> {
+        let mut rows = Self { map, written: BTreeMap::new(), next: BTreeMap::new() };
         let mut first = T::zeroed();
         *first.key() = nobody(0);
-        array.set(0, Plain(first), 0).context("the first row of sessions")?;
-        Ok(Self { array, written: BTreeMap::new(), next: BTreeMap::new() })
+        rows.written.insert(0, first);
+        rows.write()?;
+        Ok(rows)
     }
 
     /// Sets a session's row, if it can have one.
@@ -78,17 +82,20 @@ impl<T: Row> Rows<T> {
     /// Lets programs find what has been set.
     pub fn publish(&mut self) -> Result<()> {
         let was_found = |index: &u32| self.written.contains_key(index);
-        let safe = !self.next.keys().any(was_found) || sys::wait_for_programs();
-        for (index, mut row) in std::mem::take(&mut self.next) {
-            if !safe && self.written.contains_key(&index) {
-                continue; // the hash table has it
-            }
-            let key = std::mem::replace(row.key(), nobody(index));
-            self.write(index, row)?;
-            *row.key() = key;
-            self.write(index, row)?;
+        if self.next.keys().any(was_found) && !sys::wait_for_programs() {
+            self.next.retain(|index, _| !self.written.contains_key(index)); // the hash table has the others
         }
-        Ok(())
+        if self.next.is_empty() {
+            return Ok(());
+        }
+        for (&index, row) in &self.next {
+            let mut row = *row;
+            *row.key() = nobody(index);
+            self.written.insert(index, row);
+        }
+        self.write()?;
+        self.written.append(&mut self.next);
+        self.write()
     }
 
     fn owner(&mut self, index: u32) -> Option<u32> {
@@ -97,17 +104,21 @@ impl<T: Row> Rows<T> {
     }
 
     fn withdraw(&mut self, index: u32) -> Result<()> {
-        let Some(mut row) = self.written.get(&index).copied() else { return Ok(()) };
+        let Some(row) = self.written.get_mut(&index) else { return Ok(()) };
         if std::mem::replace(row.key(), nobody(index)) != nobody(index) {
-            self.write(index, row)?;
+            self.write()?;
         }
         Ok(())
     }
 
-    fn write(&mut self, index: u32, row: T) -> Result<()> {
-        self.array.set(index, Plain(row), 0).with_context(|| format!("row {index} of sessions"))?;
-        self.written.insert(index, row);
-        Ok(())
+    fn write(&mut self) -> Result<()> {
+        let mut rows = Plain([T::zeroed(); ROWS as usize]);
+        for (&index, row) in &self.written {
+            if let Some(place) = rows.0.get_mut(index as usize) {
+                *place = *row;
+            }
+        }
+        self.map.set(0, rows, 0).context("the rows of sessions")
     }
 }
 

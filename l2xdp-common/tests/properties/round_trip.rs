@@ -7,7 +7,7 @@ use crate::oracle;
 use bolero::check;
 use l2xdp_common::host::HostFrame;
 use l2xdp_common::pseudowire::Mss;
-use l2xdp_common::{Reason, decap, encap};
+use l2xdp_common::{Reason, Sessions as _, decap, encap};
 
 /// For every combination of options, over frames of XDP's, of TC's, and of TC's behind the splitter.
 #[test]
@@ -49,6 +49,10 @@ fn round_trip(values: &Values, inner: &Inner, shape: Shape, frame: fn(&[u8]) -> 
     let inner_at = on_wire.bytes.len() - untagged.len();
     on_wire.bytes[inner_at..].copy_from_slice(arrived);
 
+    if let Some(rx) = decap::find_usual(&on_wire, |id| receiver.rx(id)) {
+        let mut usual = HostFrame::bare(&on_wire.bytes);
+        assert_eq!((decap::decap_usual(&mut usual, rx), &usual.bytes), (Ok(untagged.len()), arrived));
+    }
     let found = decap::find(&mut on_wire, &receiver);
     assert_eq!(found, Ok(&receiver.rx));
     assert_eq!(decap::decap(&mut on_wire, &receiver.rx), Ok(untagged.len()));

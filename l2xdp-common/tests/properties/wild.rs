@@ -7,8 +7,8 @@ use crate::oracle;
 use bolero::{TypeGenerator, check};
 use l2xdp_common::host::HostFrame;
 use l2xdp_common::pseudowire::{Mss, Output};
-use l2xdp_common::session::Clamp;
-use l2xdp_common::{Reason, Verdict, decap, encap, mss};
+use l2xdp_common::session::{Clamp, flag};
+use l2xdp_common::{Reason, Sessions as _, Verdict, decap, encap, mss};
 
 /// Bytes, or something that had a meaning once.
 #[derive(Clone, Debug, TypeGenerator)]
@@ -58,7 +58,7 @@ struct Circumstances {
 
 impl Circumstances {
     /// All but the flag that says the underlay is IPv6, which belongs to the shape.
-    const FLAGS: u32 = !l2xdp_common::session::flag::IPV6;
+    const FLAGS: u32 = !flag::IPV6;
 
     fn clamp(&self) -> Clamp {
         Clamp { ipv4: self.clamp[0], ipv6: self.clamp[1], tag_mask: self.clamp[2] }
@@ -91,6 +91,13 @@ fn anything_to_encapsulate() {
             if let Err(reason) = encap::encap(&mut frame, &tx) {
                 unchanged(reason, &frame, &before);
             }
+
+            tx.flags &= USUAL_FLAGS;
+            let [mut usual, mut frame] = [(); 2].map(|()| HostFrame::bare(&before));
+            if encap::is_usual(&usual, &tx) {
+                let results = [encap::encap_usual(&mut usual, &tx), encap::encap(&mut frame, &tx)];
+                assert_eq!((results[0], usual.bytes), (results[1], frame.bytes));
+            }
         },
     );
 }
@@ -112,9 +119,21 @@ fn anything_to_decapsulate() {
             if let Err(reason) = result {
                 unchanged(reason, &frame, &before);
             }
+
+            receiver.rx.flags &= USUAL_FLAGS;
+            let [mut usual, mut frame] = [(); 2].map(|()| HostFrame::bare(&before));
+            if let Some(rx) = decap::find_usual(&usual, |id| receiver.rx(id)) {
+                let found = decap::find(&mut frame, &receiver);
+                assert_eq!(found, Ok(rx));
+                let results = [decap::decap_usual(&mut usual, rx), decap::decap(&mut frame, rx)];
+                assert_eq!((results[0], usual.bytes), (results[1], frame.bytes));
+            }
         },
     );
 }
+
+/// Those of sessions with a way of their own, and the one that says the underlay is IPv6.
+const USUAL_FLAGS: u32 = flag::UNFINISHED | flag::IPV6;
 
 fn unchanged(reason: Reason, frame: &HostFrame, before: &[u8]) {
     // Too short for what its session does to it: dropped, in whatever state.
