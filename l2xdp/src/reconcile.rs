@@ -391,9 +391,7 @@ fn sessions_to_come(
             if let Some(name) = &wanted.ifname {
                 refuse_taken_name(key.1, name, observed, removed)?;
             }
-            let own_tunnel = !observed.l2tp.tunnels.contains_key(&key.0)
-                || made.tunnels.contains(&key.0)
-                || removed.tunnels.contains(&key.0);
+            let own_tunnel = !observed.l2tp.tunnels.contains_key(&key.0) || made.tunnels.contains(&key.0);
             let settings = Settings { own_tunnel, ..settings.clone() };
             steps.push(Step::CreateSession(wanted.clone(), settings));
             continue;
